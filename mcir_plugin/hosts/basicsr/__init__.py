@@ -1,0 +1,23 @@
+"""The BasicSR adapter: the only code that imports BasicSR.
+
+    compat/      what is broken upstream, one narrow patch each
+    options.py   option files: inheritance, safe YAML, strict keys of our blocks
+    model.py     the mixin that gives any model type its history
+    criterion.py the wrapped criterion, through which the term joins the total loss
+    resume.py    checkpoints with negatives, random state and place in the data
+    guard.py     stops at the first NaN, warns about a term that outgrows the pixel loss
+    entry.py     ``basicsr train`` and ``basicsr test``
+"""
+
+
+def prepare() -> None:
+    """Mend what keeps BasicSR from being imported. Runs just before the import."""
+    from mcir_plugin.hosts.basicsr.compat.imports import provide_functional_tensor
+    provide_functional_tensor()
+
+
+def attach() -> None:
+    """Extend an imported BasicSR: patches, losses, option reader, model hook. Safe to call twice."""
+    from mcir_plugin.hosts.basicsr import compat, hooks
+    compat.apply_patches()
+    hooks.install()

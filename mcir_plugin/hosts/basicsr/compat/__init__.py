@@ -1,0 +1,51 @@
+"""What is broken in BasicSR on today's Python, torch and lmdb, mended one narrow patch at a time.
+
+Each patch wraps one function or method, says in its docstring what is wrong, when it applies and when it can go, and
+does nothing where upstream is sound. The index's 1.4.2 and the repository's master are both supported.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+
+class Patch(NamedTuple):
+    """One mended function: where it stands, and the wrapper around it."""
+
+    owner: Any
+    name: str
+    wrap: Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def patches() -> list[Patch]:
+    """Return every patch that is applied after BasicSR has been imported."""
+    import basicsr.train
+    from basicsr.archs.vgg_arch import VGGFeatureExtractor
+    from basicsr.losses.basic_loss import PerceptualLoss
+    from basicsr.models.base_model import BaseModel
+    from basicsr.utils import dist_util, options
+    from basicsr.utils.file_client import LmdbBackend
+
+    from mcir_plugin.hosts.basicsr.compat import cpu, library, saving
+    return [
+        Patch(options, 'init_dist', cpu.init_dist_without_gpu),
+        Patch(dist_util, 'init_dist', cpu.init_dist_without_gpu),
+        Patch(BaseModel, 'model_to_device', cpu.model_to_device_without_gpu),
+        Patch(BaseModel, 'get_optimizer', library.more_optimizers),
+        Patch(BaseModel, 'save_network', saving.checked_saving),
+        Patch(BaseModel, 'save_training_state', saving.checked_saving),
+        Patch(BaseModel, 'load_network', saving.safe_loading),
+        Patch(LmdbBackend, '__init__', library.shared_environments),
+        Patch(PerceptualLoss, '__init__', library.perceptual_l2),
+        Patch(VGGFeatureExtractor, '__init__', library.matching_vgg_file),
+    ]
+
+
+def apply_patches() -> None:
+    """Apply every patch once."""
+    for owner, name, wrap in patches():
+        original = getattr(owner, name)
+        if not hasattr(original, 'mended_by_mcir'):
+            mended = wrap(original)
+            mended.mended_by_mcir = True
+            setattr(owner, name, mended)

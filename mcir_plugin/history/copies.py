@@ -1,0 +1,95 @@
+"""Making frozen copies of a network: bare modules, fresh initialisations, exact buffers."""
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+def bare_network(network: nn.Module) -> nn.Module:
+    """Return the network inside DataParallel, DistributedDataParallel and torch.compile wrappers."""
+    while True:
+        if isinstance(network, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            network = network.module
+        elif hasattr(network, '_orig_mod'):
+            network = network._orig_mod
+        else:
+            return network
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Run a block under a seed of its own and leave the random states of PyTorch's CPU and of Python as they were."""
+    states = torch.get_rng_state(), random.getstate()
+    try:
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs as well
+        random.seed(seed)
+        yield
+    finally:
+        torch.set_rng_state(states[0])
+        random.setstate(states[1])
+
+
+def fresh_copy(network: nn.Module, factory: Callable[[], nn.Module] | None, seed: int) -> nn.Module:
+    """Return a randomly initialised network of the same structure, on the same device.
+
+    Args:
+        network (nn.Module): The bare network.
+        factory (Callable | None): Builds the network anew. None: a deep copy whose modules are re-initialised by their
+            own ``reset_parameters``; parameters without such a method keep the values of ``network``.
+        seed (int): Seed of the initialisation; global random states are left alone.
+
+    Raises:
+        TypeError: If the network cannot be deep-copied and no factory is given.
+        ValueError: If the factory builds something else.
+    """
+    with seeded(seed):
+        fresh = _deep_copy(network) if factory is None else factory()
+        if factory is None:
+            for module in fresh.modules():
+                if hasattr(module, 'reset_parameters'):
+                    module.reset_parameters()
+    expected = {name: p.shape for name, p in network.named_parameters()}
+    if expected != {name: p.shape for name, p in fresh.named_parameters()}:
+        raise ValueError('The factory builds a network with other parameters than the one under training.')
+    return fresh.to(first_tensor(network).device)
+
+
+def _deep_copy(network: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(network)
+    except Exception as error:
+        raise TypeError(f'{type(network).__name__} cannot be deep-copied ({error}). Give HistoryBank '
+                        'factory=..., a function without arguments that builds the same network anew.') from error
+
+
+def first_tensor(network: nn.Module) -> Tensor:
+    """Return any parameter or buffer, or an empty CPU tensor for a network without either."""
+    return next((t for group in (network.parameters(), network.buffers()) for t in group), torch.empty(0))
+
+
+def averaged_parameters(network: nn.Module) -> list[Tensor]:
+    """Return the parameters that can be averaged (floating point or complex), in a fixed order."""
+    return [p.detach() for p in network.parameters() if p.is_floating_point() or p.is_complex()]
+
+
+@torch.no_grad()
+def copy_exactly(source: nn.Module, target: nn.Module) -> None:
+    """Copy what is not averaged: buffers (BatchNorm statistics, index tables) and integer parameters.
+
+    Under DistributedDataParallel BatchNorm statistics differ between ranks; rank 0's are taken, so that the copies
+    stay equal on all ranks.
+    """
+    pairs = [(a, b) for a, b in zip(source.buffers(), target.buffers(), strict=True)]
+    pairs += [(a, b) for a, b in zip(source.parameters(), target.parameters(), strict=True)
+              if not (a.is_floating_point() or a.is_complex())]
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    for original, copied in pairs:
+        value = original.detach().clone() if distributed else original
+        if distributed:
+            torch.distributed.broadcast(value, 0)
+        copied.copy_(value)

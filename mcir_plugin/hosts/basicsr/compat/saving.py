@@ -1,0 +1,128 @@
+"""Checkpoints: written whole or not at all, failures are errors, loading runs no code."""
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mcir_plugin.hosts.basicsr.compat.swap import swapped
+
+_torch_save = torch.save
+_torch_load = torch.load
+_added: dict[str, Any] = {}
+
+
+class CheckpointError(OSError):
+    """A checkpoint could not be written or read."""
+
+
+def save_atomically(obj: Any, path: str | os.PathLike[str]) -> None:
+    """Write with ``torch.save`` to a temporary file beside ``path``, flush it to the disk, then rename.
+
+    Raises:
+        OSError: If the disk is full or not writable; a file that was there before is left as it was.
+    """
+    path = Path(path)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.', suffix='.tmp')
+    try:
+        with os.fdopen(handle, 'wb') as file:
+            _torch_save(obj, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o666 & ~_umask())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def load_safely(path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Any:
+    """Load a checkpoint onto the CPU with ``weights_only=True``: tensors and plain values, no pickled code.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged, or holds anything else.
+    """
+    _allow_counter()
+    try:
+        return _torch_load(path, map_location='cpu', weights_only=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(f'{path} does not exist.') from error
+    except Exception as error:
+        raise CheckpointError(f'{path} cannot be loaded: it is damaged, or holds more than tensors and plain values '
+                              f'({str(error).splitlines()[0]}). Nothing of it was run.') from error
+
+
+@contextmanager
+def extra_state(extra: dict[str, Any]) -> Iterator[None]:
+    """Add keys to the training states that BasicSR saves inside the block. Stock BasicSR ignores them."""
+    _added.update(extra)
+    try:
+        yield
+    finally:
+        _added.clear()
+
+
+def checked_saving(host_method: Callable[..., None]) -> Callable[..., None]:
+    """Wrap ``save_network`` and ``save_training_state``, which write in place, retry, and then ignore the failure.
+
+    Always applies. Can go when BasicSR writes atomically and raises.
+
+    Raises:
+        CheckpointError: (by the wrapped method) if no attempt succeeded.
+    """
+
+    @wraps(host_method)
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
+        failure: list[BaseException] = []
+
+        def save(obj: Any, path: str, *_: Any, **__: Any) -> None:
+            failure[:] = []
+            try:
+                save_atomically({**obj, **_added} if 'optimizers' in obj else obj, path)
+            except Exception as error:
+                failure.append(error)
+                raise
+
+        with swapped(torch, 'save', save):
+            host_method(self, *args, **kwargs)
+        if failure:
+            raise CheckpointError(f'The checkpoint could not be written: {failure[0]}. Earlier checkpoints are intact. '
+                                  'Free space or fix the permissions, then continue with --auto_resume.') from failure[0]
+
+    return wrapper
+
+
+def safe_loading(host_method: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a method that calls ``torch.load`` without ``weights_only``, so that a file from a stranger runs no code.
+
+    Always applies. Can go when BasicSR passes ``weights_only=True``.
+    """
+
+    @wraps(host_method)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        with swapped(torch, 'load', load_safely):
+            return host_method(*args, **kwargs)
+
+    return wrapper
+
+
+def _allow_counter() -> None:
+    """Let the milestones of BasicSR's schedulers, a ``Counter``, through the safe loader."""
+    if hasattr(torch.serialization, 'add_safe_globals'):
+        torch.serialization.add_safe_globals([Counter])
+    else:  # before torch 2.4 the allow-list is a cached dictionary
+        from torch import _weights_only_unpickler
+        _weights_only_unpickler._get_allowed_globals()['collections.Counter'] = Counter
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
