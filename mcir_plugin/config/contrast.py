@@ -1,0 +1,117 @@
+"""From the options of a whole training run to the typed options of its contrastive term."""
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mcir_plugin.config.errors import ConfigError, raise_if_any, show
+from mcir_plugin.config.options import HistoryOptions, SPNOptions
+from mcir_plugin.config.schema import parse_block
+
+SPN_KEY = 'spn_opt'
+HISTORY_KEY = 'history_opt'
+FLAT_NAMES = {'neg_iter': 'update_iter', 'neg_decay': 'decay', 'neg_start': 'start_iter'}  # of the authors' release
+
+
+@dataclass(frozen=True)
+class ContrastConfig:
+    """What an option file asks for.
+
+    Attributes:
+        spn (SPNOptions): The loss.
+        history (HistoryOptions): The negatives.
+        notes (tuple[str, ...]): What the user should know, to be logged once.
+    """
+
+    spn: SPNOptions
+    history: HistoryOptions
+    notes: tuple[str, ...] = ()
+
+
+def read_contrast(opt: Mapping[str, Any]) -> ContrastConfig | None:
+    """Read ``train.spn_opt`` and ``train.history_opt``. The options are not modified.
+
+    The authors' flat names neg_iter, neg_decay and neg_start are understood in ``train`` and in both blocks, with a
+    note. ``spn_opt: ~`` is the same as no spn_opt; an empty mapping is all defaults.
+
+    Args:
+        opt (Mapping): The options of the whole run.
+
+    Returns:
+        ContrastConfig | None: None if there is no spn_opt.
+
+    Raises:
+        ConfigError: If something in the two blocks is wrong or would have no effect. All problems are reported at once.
+    """
+    train = opt.get('train')
+    if train is None:
+        return None
+    blocks = {'train': train}
+    for key in (SPN_KEY, HISTORY_KEY):
+        blocks[f'train.{key}'] = train.get(key) if isinstance(train, Mapping) else None
+    raise_if_any(f'{where}: received {show(block)}, must be a mapping of options'
+                 for where, block in blocks.items() if not isinstance(block, Mapping | None))
+    flat = {f'{where}.{name}': block[name]
+            for where, block in blocks.items() if block for name in FLAT_NAMES if name in block}
+    if train.get(SPN_KEY) is None:
+        raise_if_any(_orphans(train, flat))
+        return None
+    return _parse(train, flat)
+
+
+def _orphans(train: Mapping[str, Any], flat: Mapping[str, Any]) -> Iterator[str]:
+    lost = [*([f'train.{HISTORY_KEY}'] if train.get(HISTORY_KEY) is not None else []), *flat]
+    for path in lost:
+        yield (f'{path}: has no effect without train.{SPN_KEY}. Add train.{SPN_KEY}: {{type: SPNLoss}} to train with '
+               'the contrastive term, or remove this')
+
+
+def _parse(train: Mapping[str, Any], flat: Mapping[str, Any]) -> ContrastConfig:
+    problems, notes = [], []
+    history = _without_flat(train.get(HISTORY_KEY) or {})
+    for path, value in flat.items():
+        name = FLAT_NAMES[path.rpartition('.')[2]]
+        if name in history:
+            problems.append(f'{path}: received {show(value)}, but it is another name of train.{HISTORY_KEY}.{name}, '
+                            f'which is given as well ({show(history[name])}). Keep train.{HISTORY_KEY}.{name} only')
+        history[name] = value
+        notes.append(f'{path} is read as train.{HISTORY_KEY}.{name}')
+    parsed = []
+    blocks = ((SPNOptions, _without_flat(train[SPN_KEY]), SPN_KEY), (HistoryOptions, history, HISTORY_KEY))
+    for cls, block, key in blocks:
+        try:
+            parsed.append(parse_block(cls, block, f'train.{key}'))
+        except ConfigError as error:
+            problems += error.problems
+    raise_if_any(problems)
+    raise_if_any(_never_acts(parsed[1], train.get('total_iter')))
+    return ContrastConfig(*parsed, notes=(*notes, *_late(parsed[1], train.get('total_iter'))))
+
+
+def _without_flat(block: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in block.items() if name not in FLAT_NAMES}
+
+
+def _never_acts(history: HistoryOptions, total_iter: Any) -> Iterator[str]:
+    """Yield why the term would not act in any iteration of the run."""
+    if not isinstance(total_iter, int):
+        return
+    first = (history.start_iter // history.interval + 1) * history.interval
+    if history.start_iter >= total_iter:
+        yield (f'train.{HISTORY_KEY}.start_iter: received {history.start_iter}, but training ends at train.total_iter '
+               f'{total_iter}, so the term would never act. Use a smaller start_iter, or remove train.{SPN_KEY}')
+    elif first > total_iter:
+        yield (f'train.{HISTORY_KEY}.interval: received {history.interval}, so the term would act at iteration {first} '
+               f'first, but training ends at train.total_iter {total_iter}. Use a smaller interval')
+
+
+def _late(history: HistoryOptions, total_iter: Any) -> Iterator[str]:
+    """Yield what would not happen, or not completely, within the run."""
+    if not isinstance(total_iter, int):
+        return
+    for position, interval in enumerate(history.update_iter):
+        if interval > total_iter:
+            yield (f'train.{HISTORY_KEY}.update_iter[{position}] is {interval}, beyond train.total_iter {total_iter}: '
+                   'this negative is never refreshed')
+    if history.start_iter + history.warmup_iter > total_iter:
+        yield (f'train.{HISTORY_KEY}.warmup_iter is {history.warmup_iter}: the weight does not reach its full value '
+               f'within train.total_iter {total_iter}')
