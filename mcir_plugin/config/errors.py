@@ -3,7 +3,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
-class ConfigError(ValueError):
+class ConfigError(McirError, ValueError):
     """Options that cannot be used. The message is ready for the user and needs no traceback.
 
     Args:
@@ -33,10 +33,10 @@ def raise_if_any(problems: Iterable[str]) -> None:
         raise ConfigError(*found)
 
 
-def did_you_mean(name: object, allowed: Iterable[str], cutoff: float = 0.6) -> str:
+def did_you_mean(name: object, allowed: Iterable[str]) -> str:
     """Return ``' (did you mean loss_weight?)'`` for a misspelt name, or an empty text when nothing is close."""
     spelt = {str(item).lower(): item for item in allowed}
-    matches = get_close_matches(str(name).lower(), spelt, n=1, cutoff=cutoff)
+    matches = get_close_matches(str(name).lower(), spelt, n=1)
     return f' (did you mean {spelt[matches[0]]}?)' if matches else ''
 
 

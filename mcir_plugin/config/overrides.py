@@ -25,50 +25,55 @@ def apply_overrides(opt: dict[Any, Any], entries: Iterable[str]) -> None:
     """
     problems = []
     for entry in entries:
+        source = f'--force_yml {entry if len(entry) <= 100 else entry[:97] + "..."}'
         try:
             path, separator, text = entry.partition('=')
             if not separator:
-                raise ConfigError(f'--force_yml {entry}: there is no = in it. {_FORM}')
-            _assign(opt, _split(path, entry), _value(text.strip(), entry), entry)
+                raise ConfigError(f'{source}: there is no = in it. {_FORM}')
+            _assign(opt, _split(path, source), _value(text.strip(), source), source)
         except ConfigError as error:
             problems += error.problems
     raise_if_any(problems)
 
 
-def _split(path: str, entry: str) -> list[str]:
+def _split(path: str, source: str) -> list[str]:
     parts = [part.strip() for part in path.split(':')]
     if not all(parts):
-        raise ConfigError(f'--force_yml {entry}: the name of an option or block is empty. {_FORM}')
+        raise ConfigError(f'{source}: the name of an option or block is empty. {_FORM}')
     if len(parts) > MAX_DEPTH:
-        raise ConfigError(f'--force_yml {entry[:80]}...: more than {MAX_DEPTH} levels deep. {_FORM}')
+        raise ConfigError(f'{source}: more than {MAX_DEPTH} levels deep. {_FORM}')
     special = [part for part in parts if part in (BASE_KEY, DELETE_KEY)]
     if special:
-        raise ConfigError(f'--force_yml {entry}: {special[0]} works in option files only. {_FORM}')
+        raise ConfigError(f'{source}: {special[0]} works in option files only. {_FORM}')
     return parts
 
 
-def _value(text: str, entry: str) -> Any:
+def _value(text: str, source: str) -> Any:
     """Read the right side: one plain value, or a list or mapping in brackets."""
-    source = f'--force_yml {entry}'
-    node = compose(text, source)
-    if node is None and not text:
+    if not text:
         return None
-    in_brackets = not isinstance(node, yaml.CollectionNode) or node.flow_style
-    if node is None or not in_brackets or node.end_mark.index < len(text):
-        raise ConfigError(f'{source}: the value is not read as one piece. Put text with special characters in quotes '
-                          f"inside the shell's quotes: '{entry.partition('=')[0]}=\"...\"'")
-    plain = isinstance(node, yaml.ScalarNode) and node.style is None
-    return None if plain and node.value.lower() == 'none' else read_node(node, source)
+    node = compose(text, source)
+    if node is None or _is_block(node) or node.start_mark.index > 0 or node.end_mark.index < len(text):
+        raise ConfigError(f'{source}: what follows = is not one value. Put text with special characters in quotes, and '
+                          """the whole in quotes for the shell: 'block:option="some: text # with signs"'""")
+    if isinstance(node, yaml.ScalarNode) and not node.style and node.value.lower() == 'none':
+        return None
+    return read_node(node, source)
 
 
-def _assign(opt: dict[Any, Any], parts: list[str], value: Any, entry: str) -> None:
+def _is_block(node: yaml.Node) -> bool:
+    """Say whether a node is written without brackets or quotes over several lines, as in a file."""
+    return not node.flow_style if isinstance(node, yaml.CollectionNode) else node.style in ('|', '>')
+
+
+def _assign(opt: dict[Any, Any], parts: list[str], value: Any, source: str) -> None:
     block: Any = opt
     for depth, part in enumerate(parts):
-        where = ':'.join(parts[:depth]) or 'the option file'
+        where = ':'.join(parts[:depth])
         if not isinstance(block, dict | list):
-            raise ConfigError(f'--force_yml {entry}: {where} is the single value {show(block)}, so it has no option '
-                              f'{part}. To replace it, write {where}={{{part}: ...}}')
-        key = _key(block, part, where, entry)
+            raise ConfigError(f'{source}: {where} is the single value {show(block)}, so it has no option {part}. '
+                              f'To replace it, write {where}={{{part}: ...}}')
+        key = _key(block, part, where, source)
         if depth == len(parts) - 1:
             block[key] = value
         else:
@@ -77,12 +82,12 @@ def _assign(opt: dict[Any, Any], parts: list[str], value: Any, entry: str) -> No
             block = block[key]
 
 
-def _key(block: dict[Any, Any] | list[Any], part: str, where: str, entry: str) -> Any:
+def _key(block: dict[Any, Any] | list[Any], part: str, where: str, source: str) -> Any:
     """Return the key or position that a part of the path means in this block."""
     number = int(part) if part.isascii() and part.isdigit() and len(part) < 10 else -1
     if isinstance(block, dict):
         return number if part not in block and number >= 0 and number in block else part
     if not 0 <= number < len(block):
-        raise ConfigError(f'--force_yml {entry}: {where} is a list of {len(block)}, so {part} must be a position, '
-                          f'counted from 0. To replace the list, write {where}=[...]')
+        raise ConfigError(f'{source}: {where} is a list of {len(block)}, so {part} must be a position, counted from 0. '
+                          f'To replace the list, write {where}=[...]')
     return number
