@@ -2,6 +2,8 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from mcir_plugin.errors import McirError
+
 
 class ConfigError(McirError, ValueError):
     """Options that cannot be used. The message is ready for the user and needs no traceback.

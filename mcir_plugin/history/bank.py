@@ -12,6 +12,7 @@ from mcir_plugin.history.draw import Draw
 from mcir_plugin.history.refresh import RefreshRule, build_refresh, reduce_mean, residual_std
 
 FORMAT = 1
+SEED_OFFSET = 1_000_003  # the run's own seed would give the network's own initialisation again, not a fresh one
 
 
 class HistoryBank(nn.Module):
@@ -61,7 +62,8 @@ class HistoryBank(nn.Module):
         self.draw = Draw(self.num_negatives, negatives_per_iter, seed)
         self.drawn: tuple[int, ...] = ()
         self.refreshed_at = [start_iter] * self.num_negatives
-        copies = [self._first_copy(init_noise, factory, seed + k) for k in range(self.num_negatives)]
+        seeds = range(SEED_OFFSET + seed, SEED_OFFSET + seed + self.num_negatives)
+        copies = [self._first_copy(init_noise, factory, s) for s in seeds]
         self._runner = self._make_runner(copies[0], dtype, device, factory, seed)
         self.copies = nn.ModuleList(self._store(copy, dtype, device) for copy in copies)
         self.requires_grad_(False).eval()

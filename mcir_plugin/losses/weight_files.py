@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from mcir_plugin.config.vgg_names import VGG_TYPES, layer_names
+from mcir_plugin.errors import McirError
 from mcir_plugin.losses.vgg_layout import Shapes, parameter_shapes
 
 
-class FeatureWeightsError(RuntimeError):
+class FeatureWeightsError(McirError, RuntimeError):
     """The weights of the feature extractor are missing, unreadable, or those of another network."""
 
 

@@ -19,7 +19,6 @@ class Patch(NamedTuple):
 
 def patches() -> list[Patch]:
     """Return every patch that is applied after BasicSR has been imported."""
-    import basicsr.train
     from basicsr.archs.vgg_arch import VGGFeatureExtractor
     from basicsr.losses.basic_loss import PerceptualLoss
     from basicsr.models.base_model import BaseModel

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from mcir_plugin.errors import McirError
 from mcir_plugin.hosts.basicsr.compat.swap import swapped
 
 _torch_save = torch.save
@@ -19,7 +20,7 @@ _torch_load = torch.load
 _added: dict[str, Any] = {}
 
 
-class CheckpointError(OSError):
+class CheckpointError(McirError, OSError):
     """A checkpoint could not be written or read."""
 
 
@@ -93,8 +94,9 @@ def checked_saving(host_method: Callable[..., None]) -> Callable[..., None]:
         with swapped(torch, 'save', save):
             host_method(self, *args, **kwargs)
         if failure:
-            raise CheckpointError(f'The checkpoint could not be written: {failure[0]}. Earlier checkpoints are intact. '
-                                  'Free space or fix the permissions, then continue with --auto_resume.') from failure[0]
+            raise CheckpointError(
+                f'The checkpoint could not be written: {failure[0]}. Earlier checkpoints are intact. Free space or fix '
+                'the permissions, then continue with --auto_resume.') from failure[0]
 
     return wrapper
 

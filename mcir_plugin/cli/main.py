@@ -1,0 +1,66 @@
+"""Front of the ``basicsr`` command: train, test, check."""
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+
+from mcir_plugin import __version__
+from mcir_plugin.errors import McirError
+
+RUNNERS = {
+    'train': ('mcir_plugin.hosts.basicsr.entry', 'train'),
+    'test': ('mcir_plugin.hosts.basicsr.entry', 'test'),
+    'check': ('mcir_plugin.hosts.basicsr.check', 'check'),
+}
+HELP = {
+    'train': 'train by an option file; with train.spn_opt, against history negatives',
+    'test': 'validate by an option file',
+    'check': 'find what would fail later, in seconds and without training',
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command."""
+    parser = argparse.ArgumentParser(
+        prog='basicsr', description='BasicSR with model-contrastive training (mcir-plugin).')
+    parser.add_argument('--version', action='version', version=f'mcir-plugin {__version__}')
+    commands = parser.add_subparsers(dest='command', required=True, metavar='{train,test,check}')
+    for name, text in HELP.items():
+        _add_flags(commands.add_parser(name, help=text, description=text.capitalize() + '.'))
+    return parser
+
+
+def _add_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('-opt', '--opt', required=True, metavar='FILE.yml', help='option file; may inherit by _base_')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none',
+                        help='job launcher: none, pytorch (torchrun) or slurm')
+    parser.add_argument('--auto_resume', '--auto-resume', action='store_true',
+                        help='continue from the newest checkpoint of this experiment, if there is one')
+    parser.add_argument('--debug', action='store_true', help='log every iteration, validate and save every 8th')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by launchers')
+    parser.add_argument('--force_yml', '--force-yml', nargs='+', default=[], metavar='KEY:SUB=VALUE',
+                        help='change or add options, e.g. train:spn_opt:type=SPNLoss')
+    parser.add_argument('--import', dest='imports', nargs='+', default=[], metavar='MODULE',
+                        help='import modules that register archs, data or models, e.g. hat.archs hat.models')
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command.
+
+    Returns:
+        int: 0 on success, 2 if the input is wrong; the message says what to do.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    command = build_parser().parse_args(arguments).command
+    module, function = RUNNERS[command]
+    rest = arguments[arguments.index(command) + 1:]
+    try:
+        return getattr(import_module(module), function)([_long(a) for a in rest]) or 0
+    except McirError as error:
+        print(f'basicsr {command}: {error}', file=sys.stderr)
+        return 2
+
+
+def _long(argument: str) -> str:
+    return '-opt' if argument == '--opt' else argument

@@ -1,0 +1,8 @@
+"""The base of all errors that a user can act on."""
+
+
+class McirError(Exception):
+    """What went wrong was input, files or numbers, not the program: the message says what to do next.
+
+    The command line prints the message without a traceback and exits with status 2.
+    """

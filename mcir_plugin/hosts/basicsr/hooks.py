@@ -1,0 +1,67 @@
+"""Makes an imported BasicSR aware of this package: its losses, its option reader, its model builder."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import basicsr.losses
+import basicsr.models
+import basicsr.test
+import basicsr.train
+from basicsr.utils import get_root_logger
+from basicsr.utils.registry import LOSS_REGISTRY
+
+from mcir_plugin.hosts.basicsr import options, resume
+from mcir_plugin.hosts.basicsr.compat.cpu import on_cpu
+from mcir_plugin.hosts.basicsr.compat.swap import swapped
+from mcir_plugin.hosts.basicsr.model import with_history
+from mcir_plugin.losses import SPNLoss
+
+LOSSES = (SPNLoss, )
+
+
+def install() -> None:
+    """Register the losses and wrap the names that ``basicsr.train`` and ``basicsr.test`` have bound. Idempotent."""
+    if hasattr(basicsr.models.build_model, 'installed_by_mcir'):
+        return
+    for loss in LOSSES:
+        LOSS_REGISTRY.register(loss)
+    build_model = model_builder(basicsr.models.build_model)
+    for module in (basicsr.models, basicsr.train, basicsr.test, basicsr):
+        module.build_model = build_model
+        parse = getattr(module, 'parse_options', None)
+        if parse:
+            module.parse_options = options.parser_with_inheritance(parse)
+    basicsr.train.load_resume_state = resume.resumable_state(basicsr.train.load_resume_state)
+    basicsr.train.copy_opt_file = options.save_resolved(basicsr.train.copy_opt_file)
+    basicsr.train.EnlargedSampler = resume.ResumableSampler
+
+
+def model_builder(host_build: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Any]:
+    """Wrap ``build_model``: the class it looks up gets a history if the options ask for one."""
+
+    @wraps(host_build)
+    def build_model(opt: dict[str, Any]) -> Any:
+        while options.NOTES:
+            get_root_logger().warning(options.NOTES.pop(0))
+        with swapped(basicsr.models, 'MODEL_REGISTRY', _Registry(basicsr.models.MODEL_REGISTRY, opt)):
+            return host_build(opt)
+
+    build_model.installed_by_mcir = True
+    return build_model
+
+
+class _Registry:
+    """The model registry as one run sees it."""
+
+    def __init__(self, registry: Any, opt: dict[str, Any]) -> None:
+        self.registry = registry
+        self.opt = opt
+
+    def get(self, name: str) -> type:
+        """Return the registered class, with what this run adds to it."""
+        cls = self.registry.get(name)
+        if self.opt['is_train'] and self.opt['train'].get('spn_opt') is not None:
+            cls = with_history(cls)
+        return on_cpu(cls) if self.opt['num_gpu'] == 0 else cls

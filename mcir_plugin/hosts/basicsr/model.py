@@ -1,0 +1,114 @@
+"""The mixin that gives any BasicSR model type its history, without writing a training step again."""
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+import torch
+from basicsr.archs import build_network
+from basicsr.losses import build_loss
+from basicsr.utils import get_root_logger
+
+from mcir_plugin.config import ContrastConfig, read_contrast
+from mcir_plugin.contrast import ContrastTerm
+from mcir_plugin.errors import McirError
+from mcir_plugin.history import HistoryBank, Schedule
+from mcir_plugin.hosts.basicsr import resume, summary
+from mcir_plugin.hosts.basicsr.compat.saving import extra_state
+from mcir_plugin.hosts.basicsr.criterion import CompositeCriterion, StepContrast
+from mcir_plugin.hosts.basicsr.guard import RatioWatch, require_finite
+
+CRITERIA = ('cri_pix', 'cri_perceptual')
+
+
+class NothingToAttachError(McirError, ValueError):
+    """The model type has no criterion that the contrastive term could join."""
+
+
+class HistoryMixin:
+    """Adds the contrastive term, its log, its state. Mixed in before a model class, see :func:`with_history`.
+
+    Attributes:
+        contrast (StepContrast): The term and the state of the running step.
+    """
+
+    contrast: StepContrast
+
+    def init_training_settings(self) -> None:
+        """Let the model build its losses and optimizers, then wrap the first criterion there is."""
+        super().init_training_settings()
+        self._attach_history()
+
+    def _attach_history(self) -> None:
+        config = read_contrast(self.opt)
+        name = next((c for c in CRITERIA if getattr(self, c, None) is not None), None)
+        if name is None or not hasattr(self, 'net_g'):
+            raise NothingToAttachError(
+                f'model_type {self.opt["model_type"]} compares no output with a ground truth (no pixel or perceptual '
+                'criterion), so spn_opt has nothing to join. Remove train.spn_opt, or add train.pixel_opt if the '
+                'model type supports it.')
+        self.contrast = StepContrast(build_term(self, config), self.net_g)
+        setattr(self, name, CompositeCriterion(getattr(self, name), self.contrast))
+        self._watch = RatioWatch(config.history.warn_ratio, config.history.max_ratio is not None)
+        summary.log_attachment(self, name, config)
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        """Run the model's own step between :meth:`StepContrast.begin` and :meth:`StepContrast.finish`."""
+        self.contrast.begin(current_iter)
+        resume.DATA.count(self)
+        super().optimize_parameters(current_iter)
+        self.contrast.finish()
+
+    def reduce_loss_dict(self, loss_dict: dict[str, torch.Tensor]) -> dict[str, float]:
+        """Log the criterion and the term apart: ``l_pix`` keeps its meaning, ``l_spn`` joins it."""
+        contrast = self.contrast
+        joined = next((k for k, v in loss_dict.items() if v is not None and v is contrast.total), None)
+        log_dict = super().reduce_loss_dict(summary.split_losses(loss_dict, joined, contrast, self._logs_now()))
+        require_finite(self, log_dict, contrast.step)
+        if joined is not None:
+            log_dict['spn/ratio'] = abs(log_dict['l_spn']) / max(abs(log_dict[joined]), 1e-12)
+            self._watch(log_dict['spn/ratio'], contrast.step)
+        if self._logs_now():
+            log_dict.update(summary.ages(contrast))
+        return OrderedDict(log_dict)
+
+    def _logs_now(self) -> bool:
+        return self.contrast.step % self.opt['logger']['print_freq'] == 0
+
+    def save_training_state(self, epoch: int, current_iter: int) -> None:
+        """Save the history and every rank's random state inside BasicSR's training state."""
+        extra = {} if current_iter == -1 else {resume.KEY: resume.collect(self.contrast.term, self.opt)}
+        with extra_state(extra):
+            super().save_training_state(epoch, current_iter)
+
+    def resume_training(self, resume_state: dict[str, Any]) -> None:
+        """Restore optimizers, schedulers and the history."""
+        super().resume_training(resume_state)
+        resume.restore(self.contrast.term, resume_state)
+
+
+def build_term(model: Any, config: ContrastConfig) -> ContrastTerm:
+    """Build bank, loss and schedule for a model from its options."""
+    history = config.history
+    seed = model.opt['manual_seed'] if history.seed is None else history.seed
+    with summary.quiet():
+        bank = HistoryBank(
+            model.net_g, history.update_iter, history.decay, history.init_noise, refresh=history.refresh,
+            num_negatives=history.num_negatives, negatives_per_iter=history.negatives_per_iter, seed=seed,
+            dtype=history.dtype, device=history.device, factory=lambda: build_network(model.opt['network_g']))
+    loss = build_loss({'type': config.spn.type, **config.spn.kwargs()}).to(model.device)
+    schedule = Schedule(history.interval, history.start_iter, history.warmup_iter)
+    return ContrastTerm(bank, loss, schedule, history.max_ratio)
+
+
+def with_history(cls: type) -> type:
+    """Return the model class with a history; its name and its training step stay what they are.
+
+    Raises:
+        NothingToAttachError: If the class is known to have no criterion against a ground truth.
+    """
+    if cls.__name__ == 'StyleGAN2Model':
+        raise NothingToAttachError('model_type StyleGAN2Model generates images from noise: there is no ground truth '
+                                   'and no past output for the same input. Remove train.spn_opt.')
+    get_root_logger().info(f'Model [{cls.__name__}] trains with history negatives (mcir_plugin).')
+    return type(cls.__name__, (HistoryMixin, cls), {'__doc__': cls.__doc__})

@@ -1,0 +1,135 @@
+"""Continuing a run: the history, every rank's random state, and the place in the data."""
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from basicsr.data.data_sampler import EnlargedSampler
+from basicsr.utils import get_root_logger
+from torch import distributed
+
+from mcir_plugin.contrast import ContrastTerm
+from mcir_plugin.hosts.basicsr.compat.saving import load_safely
+from mcir_plugin.hosts.basicsr.compat.swap import swapped
+
+KEY = 'mcir_plugin'  # our entry in BasicSR's training states
+
+
+class DataPosition:
+    """Where the training loop stands inside the epoch, and where a resumed one must go on.
+
+    Attributes:
+        samples (int): Samples of this rank that have been trained on in the running epoch.
+        pending (dict | None): Saved rank state that the first epoch after a resume has to take up.
+    """
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self.pending: dict[str, Any] | None = None
+
+    def count(self, model: Any) -> None:
+        """Count the batch that the model is about to train on."""
+        batch = getattr(model, 'lq', None)
+        self.samples += 0 if batch is None else batch.shape[0]
+
+    def take(self) -> int:
+        """Return how many samples the running epoch has already seen, restoring the random state on the way."""
+        if self.pending is None:
+            self.samples = 0
+            return 0
+        state, self.pending = self.pending, None
+        set_random_state(state['random'])
+        self.samples = state['samples']
+        return self.samples
+
+
+DATA = DataPosition()
+
+
+class ResumableSampler(EnlargedSampler):
+    """BasicSR's sampler, which a resumed run enters where it was left instead of at the start of the epoch."""
+
+    _started = False  # the loop calls set_epoch before the first epoch; a prefetcher iterates once before that
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begin an epoch."""
+        super().set_epoch(epoch)
+        self._started = True
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield this rank's indices, without those that were trained on before the interruption."""
+        indices = list(super().__iter__())
+        yield from indices[DATA.take() if self._started else 0:]
+
+
+def resumable_state(host_load: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Any]:
+    """Wrap ``load_resume_state``, which needs a GPU, unpickles code, and looks in ``./experiments`` only.
+
+    Always applies. Can go when BasicSR loads to the CPU with ``weights_only`` from the experiment's own folder.
+    """
+
+    @wraps(host_load)
+    def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
+        if opt['auto_resume']:
+            opt['path']['resume_state'] = _latest(Path(opt['path']['training_states']))
+        with ExitStack() as stack:
+            stack.enter_context(swapped(torch, 'load', load_safely))
+            stack.enter_context(swapped(torch.cuda, 'current_device', lambda: 0))
+            state = host_load({**opt, 'auto_resume': False})
+        ranks = (state or {}).get(KEY, {}).get('ranks', []) if opt['train'].get('spn_opt') else []
+        DATA.pending = ranks[opt['rank']] if len(ranks) == opt['world_size'] else None
+        return state
+
+    return load_resume_state
+
+
+def collect(term: ContrastTerm, opt: dict[str, Any]) -> dict[str, Any]:
+    """Return what goes into a training state. Collective: every rank calls it."""
+    mine = {'samples': DATA.samples, 'random': random_state()}
+    ranks = [mine] * opt['world_size']
+    if opt['dist']:
+        distributed.all_gather_object(ranks, mine)
+    return {**term.state_dict(), 'ranks': ranks}
+
+
+def restore(term: ContrastTerm, resume_state: dict[str, Any]) -> None:
+    """Restore the history from a training state; without one it starts anew, with a warning."""
+    logger, saved = get_root_logger(), resume_state.get(KEY)
+    if saved is None:
+        term.bank.refreshed_at = [resume_state['iter']] * term.bank.num_negatives
+        logger.warning('The checkpoint was written without history negatives. Training continues from it, but the '
+                       f'history starts anew at iteration {resume_state["iter"]}.')
+        return
+    term.load_state_dict(saved)
+    logger.info(f'Restored {term.bank.num_negatives} history negatives.')
+    if DATA.pending is None:
+        logger.warning(f'The checkpoint was written by {len(saved["ranks"])} process(es). With another number the '
+                       'epoch starts again and the random state is new; weights, optimizer and history continue.')
+
+
+def random_state() -> dict[str, Any]:
+    """Return the state of all random generators of this process, as tensors and plain values."""
+    name, keys, *rest = np.random.get_state()
+    return {'python': random.getstate(), 'numpy': [name, torch.from_numpy(keys.astype(np.int64)), *rest],
+            'torch': torch.get_rng_state(), 'cuda': torch.cuda.get_rng_state() if torch.cuda.is_available() else None}
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Restore what :func:`random_state` returned."""
+    random.setstate(state['python'])
+    name, keys, *rest = state['numpy']
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    torch.set_rng_state(state['torch'])
+    if state['cuda'] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state['cuda'])
+
+
+def _latest(folder: Path) -> str | None:
+    states = sorted(folder.glob('*.state'), key=lambda path: float(path.stem))
+    return str(states[-1]) if states else None
