@@ -81,7 +81,8 @@ class ContrastTerm:
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that a resumed run needs."""
-        return {'format': FORMAT, 'bank': self.bank.state_dict()}
+        return {'format': FORMAT, 'bank': self.bank.state_dict(),
+                'record': {'term': self.record.term, 'distances': self.record.distances}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned.
@@ -93,6 +94,7 @@ class ContrastTerm:
             raise ValueError(f'This state has format {state["format"]}; this version of mcir_plugin reads up to '
                              f'{FORMAT}. Update mcir_plugin.')
         self.bank.load_state_dict(state['bank'])
+        self.record = Record(state['record']['term'], dict(state['record']['distances']))
 
     def _bounded(self, term: Tensor, reference: Tensor | None) -> Tensor:
         if self.max_ratio is None or reference is None:
