@@ -68,6 +68,13 @@ class _OptionDumper(yaml.SafeDumper):
         return True
 
 
+def _write_text(dumper: _OptionDumper, text: str) -> yaml.ScalarNode:
+    """Escape the line ends other than \\n, which PyYAML writes as they are and reads back as a space."""
+    style = '"' if any(end in text for end in '\x85\u2028\u2029') else None
+    return dumper.represent_scalar('tag:yaml.org,2002:str', text, style=style)
+
+
+_OptionDumper.add_representer(str, _write_text)
 _OptionDumper.add_implicit_resolver(FLOAT_TAG, EXPONENT_FLOAT, list('-+.0123456789'))
 
 
@@ -141,8 +148,18 @@ def _plain_scalar(value: Any, where: str) -> Any:
     """Accept what YAML can hold without a tag; a subclass (an enum, a NumPy scalar) becomes its plain type."""
     if value is None or isinstance(value, bool):
         return value
-    for plain in (int, float, str):
-        if isinstance(value, plain):
-            return plain(value)
+    if isinstance(value, int | float):
+        return int(value) if isinstance(value, int) else float(value)
+    if isinstance(value, str) and _encodable(value):
+        return str.__str__(value)
     raise ConfigError(f'{where}: {show(value)} of type {type(value).__name__} cannot be written to an option file. '
-                      'Use mappings, lists, text, numbers, true, false or ~')
+                      'Use mappings, lists, text that UTF-8 can hold, numbers, true, false or ~')
+
+
+def _encodable(text: str) -> bool:
+    """Say whether UTF-8 can hold a text: not with the half characters that stand for undecodable file names."""
+    try:
+        text.encode('utf-8')
+    except UnicodeEncodeError:
+        return False
+    return True
