@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from mcir_plugin.losses.distances import check_choices, distance
 from mcir_plugin.losses.features import VGGFeatures
@@ -25,7 +24,7 @@ def spn_loss(pred_features: Sequence[Tensor],
 
     The negatives are asked for one at a time, and nothing of one is kept when the next is asked for: the gradient of
     its distance is taken at once and added up, so memory does not grow with K. The result is differentiable once, with
-    respect to ``pred_features`` only; double backward raises.
+    respect to ``pred_features`` only; a backward pass with ``create_graph=True`` raises a RuntimeError.
 
     Args:
         pred_features (Sequence[Tensor]): phi(pred): one tensor of any shape per layer.
@@ -96,9 +95,11 @@ class _KnownGradient(torch.autograd.Function):
         return value.clone()
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         """Hand on the gradients that are already there."""
+        if torch.is_grad_enabled():  # once_differentiable would miss it where the incoming gradient is a constant
+            raise RuntimeError('The SPN loss can be differentiated only once: call backward() without create_graph, or '
+                               'take derivatives of second order of the other terms alone.')
         scale = grad_output * ctx.factor
         needed = ctx.needs_input_grad[3:]
         return None, None, None, *(scale * grad if need else None
@@ -124,8 +125,8 @@ class SPNLoss(nn.Module):
       which would pull the output towards its past; a distance must be subtracted to push it away.
     - There is no ground-truth term in feature space. Ground truth enters through the reconstruction loss alone.
     - phi(pred) is computed once however many negatives there are; theirs without gradient, one at a time. The gradient
-      is that of the formula, at less cost than one perceptual loss per negative. It is differentiable once: double
-      backward raises.
+      is that of the formula, at less cost than one perceptual loss per negative. It is differentiable once: a backward
+      pass with ``create_graph=True`` raises a RuntimeError.
     - It is unbounded below: with a large ``loss_weight`` it can outgrow the reconstruction loss.
     - It computes in the dtype of the extractor, float32 (float64 after ``.double()``), also under autocast.
 
