@@ -54,9 +54,7 @@ def parser_with_inheritance(host_parse: Callable[..., Any]) -> Callable[..., Any
     def parse_options(root_path: str, is_train: bool = True) -> tuple[dict[str, Any], argparse.Namespace]:
         args = option_parser().parse_args()
         opt = resolve(args, is_train)
-        with _resolved_file(opt, args) as argv, swapped(sys, 'argv', argv):
-            parsed, _ = host_parse(root_path, is_train)
-        _own_experiments_root(parsed, opt)
+        parsed = parse_resolved(host_parse, opt, args, root_path, is_train)
         contrast = read_contrast(opt) if is_train else None
         if contrast:
             load_weights(contrast.spn.vgg_type, contrast.spn.vgg_weights, list(contrast.spn.layer_weights))
@@ -85,6 +83,23 @@ def resolve(args: argparse.Namespace, is_train: bool) -> dict[str, Any]:
     RESOLVED.clear()
     RESOLVED.update(opt)
     return opt
+
+
+def parse_resolved(host_parse: Callable[..., Any], opt: dict[str, Any], args: argparse.Namespace, root_path: str,
+                   is_train: bool = True) -> dict[str, Any]:
+    """Have BasicSR's own parser complete resolved options: paths, seed, phases, debug mode, distribution.
+
+    Args:
+        host_parse (Callable): BasicSR's ``parse_options``.
+        opt (dict): What :func:`resolve` returned.
+        args (argparse.Namespace): The command line.
+        root_path (str): Folder under which ``experiments`` or ``results`` lie.
+        is_train (bool): Training or testing. Default: True.
+    """
+    with _resolved_file(opt, args) as argv, swapped(sys, 'argv', argv):
+        parsed, _ = host_parse(root_path, is_train)
+    _own_experiments_root(parsed, opt)
+    return parsed
 
 
 def import_modules(names: list[str]) -> None:
