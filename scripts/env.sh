@@ -37,7 +37,7 @@ find_python() {
 }
 
 # what the installed environment depends on: if it is unchanged, there is nothing to do
-wanted_stamp() { { echo "$1"; cat setup.py pyproject.toml "$CONSTRAINTS" scripts/env.sh; } | cksum; }
+wanted_stamp() { { echo "$1 $ROOT"; cat setup.py pyproject.toml "$CONSTRAINTS" scripts/env.sh; } | cksum; }
 
 make_venv() {
     local python
