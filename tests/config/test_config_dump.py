@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from mcir_plugin.config import ConfigError, dump_options, load_options
@@ -36,7 +36,7 @@ def read_by_basicsr(text: str):
     return yaml.load(text, Loader=getattr(yaml, 'CLoader', yaml.Loader))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(text, values, max_size=5))
 @example({'x': [LOOKALIKES, FLOATS], 'y': {word: word for word in LOOKALIKES if word not in ('_base_', '_delete_')}})
 def test_round_trip(opt):

@@ -2,7 +2,7 @@
 import copy
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mcir_plugin.config import ConfigError, apply_overrides
@@ -97,7 +97,7 @@ pieces = st.sampled_from([
 ])
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.one_of(st.text(), st.text(alphabet=st.characters()), st.lists(pieces, max_size=12).map(''.join),
                  st.lists(pieces, max_size=12).map(lambda parts: 'train:x=' + ''.join(parts))))
 def test_arbitrary_text(entry):
