@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mcir_plugin.errors import StateError
 from mcir_plugin.history import HistoryBank, Schedule
 from mcir_plugin.losses import SPNLoss
 
@@ -88,10 +89,10 @@ class ContrastTerm:
         """Restore what :meth:`state_dict` returned.
 
         Raises:
-            ValueError: If it was written by a newer version or for another number of negatives.
+            StateError: If it was written by a newer version or for another number of negatives.
         """
         if state['format'] > FORMAT:
-            raise ValueError(f'This state has format {state["format"]}; this version of mcir_plugin reads up to '
+            raise StateError(f'This state has format {state["format"]}; this version of mcir_plugin reads up to '
                              f'{FORMAT}. Update mcir_plugin.')
         self.bank.load_state_dict(state['bank'])
         self.record = Record(state['record']['term'], dict(state['record']['distances']))

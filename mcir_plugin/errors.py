@@ -6,3 +6,7 @@ class McirError(Exception):
 
     The command line prints the message without a traceback and exits with status 2.
     """
+
+
+class StateError(McirError, ValueError):
+    """A saved history does not fit the options, or was written by a newer version."""

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mcir_plugin.errors import StateError
 from mcir_plugin.history.copies import averaged_parameters, bare_network, copy_exactly, first_tensor, fresh_copy
 from mcir_plugin.history.draw import Draw
 from mcir_plugin.history.refresh import RefreshRule, build_refresh, reduce_mean, residual_std
@@ -144,14 +145,14 @@ class HistoryBank(nn.Module):
         """Restore a history.
 
         Raises:
-            ValueError: If it holds another number of negatives, or was written by a newer version.
+            StateError: If it holds another number of negatives, or was written by a newer version.
         """
         extra = state_dict.get('_extra_state', {})
         if extra.get('format', FORMAT) > FORMAT:
-            raise ValueError(f'This history has format {extra["format"]}; this version of mcir_plugin reads up to '
+            raise StateError(f'This history has format {extra["format"]}; this version of mcir_plugin reads up to '
                              f'{FORMAT}. Update mcir_plugin.')
         if extra.get('num_negatives', self.num_negatives) != self.num_negatives:
-            raise ValueError(
+            raise StateError(
                 f'The checkpoint holds {extra["num_negatives"]} negatives, but the options ask for '
                 f'{self.num_negatives}. Resume with as many update_iter entries as before, or begin a new run from the '
                 'saved network (path.pretrain_network_g) instead of resuming.')

@@ -21,3 +21,6 @@ def attach() -> None:
     from mcir_plugin.hosts.basicsr import compat, hooks
     compat.apply_patches()
     hooks.install()
+
+
+import basicsr  # noqa: E402, F401  (last: whoever imports a module of the adapter first finds BasicSR attached)

@@ -40,7 +40,10 @@ def photographs() -> list[np.ndarray]:
 
 @pytest.fixture(scope='session')
 def lmdb_pairs(photographs, tmp_path_factory) -> Callable[[int], dict[str, str]]:
-    """Return ``make(scale) -> {dataroot_gt, dataroot_lq}``: LMDB pairs; scale 1 gives noisy inputs of equal size."""
+    """Return ``make(scale) -> {dataroot_gt, dataroot_lq}``: LMDB pairs; scale 1 gives noisy inputs of equal size.
+
+    The same images lie as files in folders of the same names without ``.lmdb``.
+    """
     from basicsr.utils.lmdb_util import LmdbMaker
     from basicsr.utils.matlab_functions import imresize
     made: dict[int, dict[str, str]] = {}
@@ -58,9 +61,12 @@ def lmdb_pairs(photographs, tmp_path_factory) -> Callable[[int], dict[str, str]]
             made[scale] = {f'dataroot_{kind}': str(folder / f'{kind}.lmdb') for kind in ('gt', 'lq')}
             for kind, change in (('gt', lambda image: image), ('lq', lambda image: degrade(image, scale))):
                 maker = LmdbMaker(str(folder / f'{kind}.lmdb'), map_size=2**24)
+                (folder / kind).mkdir()
                 for number, image in enumerate(photographs):
                     image = change(image)
-                    maker.put(cv2.imencode('.png', image)[1].tobytes(), f'p{number:02d}', image.shape)
+                    encoded = cv2.imencode('.png', image)[1].tobytes()
+                    maker.put(encoded, f'p{number:02d}', image.shape)
+                    (folder / kind / f'p{number:02d}.png').write_bytes(encoded)
                 maker.close()
         return made[scale]
 
@@ -135,11 +141,11 @@ def train(tmp_path, monkeypatch) -> Callable[..., Run]:
         logger.initialized_logger.clear()
         logging.getLogger('basicsr').handlers.clear()
         Path('opt.yml').write_text(yaml.safe_dump(copy.deepcopy(opt), sort_keys=False))
-        before = set(Path('experiments', opt['name']).glob('*.log'))
+        folder = Path(opt['path'].get('experiments_root') or tmp_path / 'experiments') / opt['name']
+        before = set(folder.glob('*.log'))
         status = main(['train', '-opt', 'opt.yml', *flags])
         assert status == 0, f'basicsr train ended with {status}'
-        folder = tmp_path / 'experiments' / opt['name']
-        logs = set(Path('experiments', opt['name']).glob('*.log'))
+        logs = set(folder.glob('*.log'))
         newest = max(logs - before or logs, key=lambda path: path.stat().st_mtime)
         return Run(folder, newest.read_text())
 
