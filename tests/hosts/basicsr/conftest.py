@@ -131,15 +131,26 @@ class Run:
         return torch.load(self.folder / 'training_states' / f'{iteration}.state', weights_only=False)
 
 
+@pytest.fixture(autouse=True)
+def close_log() -> Callable[[], None]:
+    """Let every run open a log of its own: BasicSR opens one per process. Returns the function that does so."""
+
+    def close() -> None:
+        from basicsr.utils import logger
+        logger.initialized_logger.clear()
+        logging.getLogger('basicsr').handlers.clear()
+
+    close()
+    return close
+
+
 @pytest.fixture
-def train(tmp_path, monkeypatch) -> Callable[..., Run]:
+def train(tmp_path, monkeypatch, close_log) -> Callable[..., Run]:
     """Return ``train(opt, *flags) -> Run``: write the options, run the command in this process, read the log."""
 
     def run(opt: dict[str, Any], *flags: str) -> Run:
-        from basicsr.utils import logger
         monkeypatch.chdir(tmp_path)
-        logger.initialized_logger.clear()
-        logging.getLogger('basicsr').handlers.clear()
+        close_log()
         Path('opt.yml').write_text(yaml.safe_dump(copy.deepcopy(opt), sort_keys=False))
         folder = Path(opt['path'].get('experiments_root') or tmp_path / 'experiments') / opt['name']
         before = set(folder.glob('*.log'))

@@ -21,8 +21,9 @@ def patches() -> list[Patch]:
     """Return every patch that is applied after BasicSR has been imported."""
     from basicsr.archs.vgg_arch import VGGFeatureExtractor
     from basicsr.losses.basic_loss import PerceptualLoss
+    from basicsr.models import realesrgan_model, realesrnet_model
     from basicsr.models.base_model import BaseModel
-    from basicsr.utils import dist_util, options
+    from basicsr.utils import dist_util, img_process_util, options
     from basicsr.utils.file_client import LmdbBackend
 
     from mcir_plugin.hosts.basicsr.compat import cpu, library, saving
@@ -30,6 +31,9 @@ def patches() -> list[Patch]:
         Patch(options, 'init_dist', cpu.init_dist_without_gpu),
         Patch(dist_util, 'init_dist', cpu.init_dist_without_gpu),
         Patch(BaseModel, 'model_to_device', cpu.model_to_device_without_gpu),
+        Patch(img_process_util, 'filter2D', cpu.filter_any_layout),
+        Patch(realesrgan_model, 'filter2D', cpu.filter_any_layout),
+        Patch(realesrnet_model, 'filter2D', cpu.filter_any_layout),
         Patch(BaseModel, 'get_optimizer', library.more_optimizers),
         Patch(BaseModel, 'save_network', saving.checked_saving),
         Patch(BaseModel, 'save_training_state', saving.checked_saving),

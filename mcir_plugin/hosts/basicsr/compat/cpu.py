@@ -91,3 +91,17 @@ def model_to_device_without_gpu(host_method: Callable[..., Any]) -> Callable[...
         return host_method(self, net)
 
     return model_to_device
+
+
+def filter_any_layout(host_function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """Wrap ``filter2D``: it asks for a ``view`` of the padded image, which fails on a channels-last layout.
+
+    On the CPU noise, JPEG and resizing of Real-ESRGAN's degradations keep the layout that JPEG returns; on the GPU
+    they do not. Applies to images that are not contiguous. Can go when BasicSR says ``reshape`` there.
+    """
+
+    @wraps(host_function)
+    def filter2D(img: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:  # noqa: N802 (the host's name)
+        return host_function(img.contiguous(), kernel)
+
+    return filter2D

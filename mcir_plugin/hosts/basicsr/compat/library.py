@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from mcir_plugin.config import ConfigError
 from mcir_plugin.hosts.basicsr.compat.swap import swapped
 from mcir_plugin.losses.vgg_weights import FILE_NAMES
 
@@ -29,7 +30,7 @@ def more_optimizers(host_method: Callable[..., Any]) -> Callable[..., Any]:
             if not (isinstance(found, type) and issubclass(found, torch.optim.Optimizer)):
                 known = sorted(n for n, c in vars(torch.optim).items()
                                if isinstance(c, type) and issubclass(c, torch.optim.Optimizer))
-                raise ValueError(f'train.optim_g.type must be one of {known}; received {optim_type!r}.') from error
+                raise ConfigError(f'train.optim_*.type must be one of {known}; received {optim_type!r}.') from error
             return found(params, lr=lr, **kwargs)
 
     return get_optimizer
