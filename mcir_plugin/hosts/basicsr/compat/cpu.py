@@ -101,7 +101,7 @@ def filter_any_layout(host_function: Callable[..., torch.Tensor]) -> Callable[..
     """
 
     @wraps(host_function)
-    def filter2D(img: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:  # noqa: N802 (the host's name)
+    def filter2D(img: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
         return host_function(img.contiguous(), kernel)
 
     return filter2D
