@@ -141,7 +141,7 @@ def read_image(path: Path) -> np.ndarray:
         PreparationError: the file is damaged or cut off, or holds more than 8 bits per channel.
     """
     try:
-        # OpenCV returns what it could read of a file that is cut off; Pillow tells
+        # before version 5, OpenCV returns what it could read of a file that is cut off; Pillow tells
         with warnings.catch_warnings(), Image.open(path) as whole:
             warnings.simplefilter('ignore')
             whole.load()

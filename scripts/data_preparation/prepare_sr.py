@@ -108,20 +108,22 @@ def work_on(entry: tuple[str, Path], plan: PairPlan) -> Outcome:
         return Outcome(path, [], [], str(error))
 
 
-def start_worker() -> None:
+def start_worker(with_lr: bool) -> None:
     """The parallel work is over images; each process uses one core."""
-    import torch
-
     cv2.setNumThreads(1)
-    torch.set_num_threads(1)
+    if with_lr:
+        import torch
+
+        torch.set_num_threads(1)
 
 
 def outcomes(images: dict[str, Path], plan: PairPlan, workers: int) -> Iterator[Outcome]:
     """The outcomes in the order of the keys, so that the same input gives the same LMDB whatever the workers."""
-    if plan.scale > 1:
+    with_lr = plan.scale > 1
+    if with_lr:
         # once here, before the processes are forked, rather than in each of them
         basicsr_imresize()
-    pool = ProcessPoolExecutor(min(workers, len(images)), initializer=start_worker)
+    pool = ProcessPoolExecutor(min(workers, len(images)), initializer=start_worker, initargs=(with_lr,))
     try:
         yield from pool.map(partial(work_on, plan=plan), images.items())
     finally:
