@@ -141,7 +141,7 @@ def test_too_many_values(write):
 
 @pytest.mark.parametrize(('content', 'word'), [
     ('', 'empty'), ('# only a comment\n', 'empty'), ('- a\n- b\n', 'mapping'), ('just text', 'mapping'),
-    ('3', 'mapping'), (b'name: \xff\xfe\n', 'UTF-8'), (b'name: a\x00b\n', 'YAML'), (b'name: "\\ud800"\n', 'YAML'),
+    ('3', 'mapping'), (b'name: \xff\xfe\n', 'UTF-8'), (b'name: a\x00b\n', 'YAML'),
 ])
 def test_not_an_option_file(write, content, word):
     message = refused(write(content))
