@@ -111,7 +111,7 @@ def test_both_spellings_of_local_rank(flag):
     assert option_parser().parse_args(['-opt', 'x.yml', f'{flag}=3']).local_rank == 3
 
 
-def test_test_command(options, train, lmdb_pairs, write, capsys):
+def test_test_command(options, train, write, close_log):
     run = train(options(total_iter=4))
     opt = options(spn=False)
     opt['path']['pretrain_network_g'] = str(run.folder / 'models' / 'net_g_4.pth')
@@ -119,6 +119,7 @@ def test_test_command(options, train, lmdb_pairs, write, capsys):
     opt['datasets'] = {'test_1': {**data, 'name': 'Patches'}}
     opt['val'] = {'save_img': True, 'suffix': None, 'metrics': {
         'psnr': {'type': 'calculate_psnr', 'crop_border': 2, 'test_y_channel': False}}}
+    close_log()
     assert main(['test', '-opt', write(opt, 'test.yml')]) == 0
     assert '# psnr' in next(Path('results/tiny').glob('*.log')).read_text()
     assert len(list(Path('results/tiny/visualization/Patches').glob('*.png'))) == 8

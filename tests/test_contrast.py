@@ -1,0 +1,138 @@
+"""The term of one step against a naive computation: one forward per past network, one distance per negative."""
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from mcir_plugin import ContrastTerm, HistoryBank, SPNLoss
+from mcir_plugin.errors import StateError
+from mcir_plugin.history import Schedule
+
+LAYERS = {'relu1_1': 0.25, 'relu1_2': 0.75}
+
+
+def network(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Tanh(), nn.Conv2d(4, 3, 3, padding=1)
+                         ).double()
+
+
+def make_term(net, loss_weight=0.3, schedule=None, max_ratio=None, **history):
+    bank = HistoryBank(net, **{'update_iter': (2, 3, 5), 'seed': 3, **history})
+    loss = SPNLoss(loss_weight=loss_weight, layer_weights=LAYERS, vgg_weights='random:0').double()
+    return ContrastTerm(bank, loss, schedule, max_ratio)
+
+
+def naive_term(term, past, pred, lq, loss_weight=0.3):
+    """-lambda / N * sum_k sum_l w_l * mean |phi_l(pred) - phi_l(past_k(lq))|, straight from the formula."""
+    total = 0
+    for copy_ in past:
+        with torch.no_grad():
+            negative = copy_(lq)
+        for weight, ours, theirs in zip(LAYERS.values(), term.loss.extractor(pred), term.loss.extractor(negative),
+                                        strict=True):
+            total = total + weight * (ours - theirs).abs().mean()
+    return -loss_weight * total / len(past)
+
+
+@pytest.mark.parametrize('update_iter', [(2, ), (2, 3, 5, 7)])
+def test_total_and_gradients_over_a_training_run(update_iter):
+    """Past networks kept by hand and a naive term give the same training, step after step."""
+    ours, naive = network(), network()
+    term = make_term(ours, update_iter=update_iter, init_noise=0)
+    past = [copy.deepcopy(naive).eval() for _ in update_iter]
+    optimizers = [torch.optim.SGD(net.parameters(), lr=0.05) for net in (ours, naive)]
+    torch.manual_seed(1)
+    for step in range(1, 12):
+        lq, gt = torch.rand(2, 2, 3, 12, 12, dtype=torch.float64)
+        losses = []
+        for net, optimizer in zip((ours, naive), optimizers, strict=True):
+            pred = net(lq)
+            pixel = (pred - gt).abs().mean()
+            added = term(pred, lq, step=step) if net is ours else naive_term(term, past, pred, lq)
+            optimizer.zero_grad()
+            (pixel + added).backward()
+            losses.append((pixel + added).item())
+        assert losses[0] == pytest.approx(losses[1], rel=1e-9)
+        for a, b in zip(ours.parameters(), naive.parameters(), strict=True):
+            assert torch.allclose(a.grad, b.grad, rtol=1e-6, atol=1e-12)
+        for optimizer in optimizers:
+            optimizer.step()
+        term.update(step)
+        for interval, old in zip(update_iter, past, strict=True):
+            if step % interval == 0:
+                for a, b in zip(old.parameters(), naive.parameters(), strict=True):
+                    a.data = 0.1 * a.data + 0.9 * b.data
+                for a, b in zip(old.buffers(), naive.buffers(), strict=True):
+                    a.copy_(b)
+
+
+def test_schedule_multiplies_the_term_and_lets_it_rest():
+    net = network()
+    term = make_term(net, schedule=Schedule(interval=2, start_iter=2, warmup_iter=4))
+    full = make_term(net)
+    lq = torch.rand(1, 3, 8, 8, dtype=torch.float64)
+    pred = net(lq)
+    expected = full(pred, lq, step=1).item()
+    values = [term(pred, lq, step=step) for step in range(1, 9)]
+    assert [value is None for value in values] == [True, True, True, False, True, False, True, False]
+    # interval 2 doubles the weight; warm-up: (4 - 2) / 4, then full
+    assert [v.item() for v in values if v is not None] == pytest.approx([2 * 0.5 * expected, 2 * expected, 2 * expected])
+
+
+@pytest.mark.parametrize('max_ratio', [0.01, 0.5, 1e6])
+def test_max_ratio(max_ratio):
+    net = network()
+    lq = torch.rand(1, 3, 8, 8, dtype=torch.float64)
+    free, bounded = make_term(net), make_term(net, max_ratio=max_ratio)
+    reference = torch.tensor(0.2, dtype=torch.float64)
+    grads = []
+    for term in (free, bounded):
+        net.zero_grad()
+        value = term(net(lq), lq, step=1, reference=reference)
+        value.backward()
+        grads.append(torch.cat([p.grad.flatten() for p in net.parameters()]))
+    scale = min(1, max_ratio * 0.2 / abs(free.record.term.item()))
+    assert bounded.record.term.item() == pytest.approx(free.record.term.item() * scale)
+    assert torch.allclose(grads[1], grads[0] * scale)
+
+
+def test_record_names_the_drawn_copies():
+    net = network()
+    term = make_term(net, negatives_per_iter=1)
+    lq = torch.rand(1, 3, 8, 8, dtype=torch.float64)
+    seen = {}
+    for step in range(1, 20):
+        value = term(net(lq), lq, step=step)
+        (drawn, ) = term.bank.drawn
+        seen[drawn] = -value.item() / 0.3
+        assert term.record.distances[drawn].item() == pytest.approx(seen[drawn])
+    assert seen.keys() == {0, 1, 2} == set(term.record.distances)
+
+
+def test_state_restores_everything(tmp_path):
+    net = network()
+    lq = torch.rand(1, 3, 8, 8, dtype=torch.float64)
+    term, other = make_term(net, negatives_per_iter=2), make_term(network(7), negatives_per_iter=2, seed=9)
+    term(net(lq), lq, step=1)
+    term.update(2)
+    torch.save(term.state_dict(), tmp_path / 'term.pth')
+    other.load_state_dict(torch.load(tmp_path / 'term.pth', weights_only=True))
+    pred = net(lq)
+    for step in range(3, 9):
+        assert term(pred, lq, step=step).item() == other(pred, lq, step=step).item()
+        assert term.bank.drawn == other.bank.drawn
+    assert term.bank.ages(9) == other.bank.ages(9)
+
+
+def test_newer_format_is_refused():
+    term = make_term(network())
+    with pytest.raises(StateError, match='Update mcir_plugin'):
+        term.load_state_dict({**term.state_dict(), 'format': 99})
+
+
+@pytest.mark.parametrize('max_ratio', [0, -1, float('nan')])
+def test_wrong_max_ratio(max_ratio):
+    with pytest.raises(ValueError, match='max_ratio'):
+        make_term(network(), max_ratio=max_ratio)
