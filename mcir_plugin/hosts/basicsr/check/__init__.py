@@ -1,0 +1,18 @@
+"""``basicsr check``: what would fail later is found now, in seconds and without training.
+
+    entry.py      the stages in their order, the exit status
+    findings.py   what a stage found, and how it is printed; exceptions of the host become findings
+    reading.py    options: file, overrides, our blocks, BasicSR's own parser
+    settings.py   options that BasicSR itself checks late or never
+    names.py      registered names and their arguments
+    files.py      folders, lists of images, state to resume, room for experiments
+    networks.py   networks, and the pretrained files that must fit them
+    sources.py    images in a folder or an LMDB, looked at without decoding
+    data.py       keys, pairs, sizes
+    steps.py      one real batch, the model, a few training steps
+    cost.py       seconds and bytes of these steps
+    plan.py       what a training run would do
+"""
+from mcir_plugin.hosts.basicsr.check.entry import check
+
+__all__ = ['check']

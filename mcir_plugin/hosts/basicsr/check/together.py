@@ -1,0 +1,88 @@
+"""Options that are fine alone, but not together: what fails at the end of an epoch, a period, or a whole run."""
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+
+from mcir_plugin.hosts.basicsr.check.findings import Section
+
+
+def check_together(opt: Mapping[str, Any], section: Section) -> None:
+    """Report combinations of options that would fail, or that would do nothing."""
+    for problems in (_phases(opt), _patches(opt), _prefetching(opt), _periods(opt), _logging(opt)):
+        for text in problems:
+            section.problem(text)
+    for text in (*_milestones(opt), *_validation(opt)):
+        section.warn(text)
+
+
+def _phases(opt: Mapping[str, Any]) -> Iterator[str]:
+    for phase in opt.get('datasets') or {}:
+        if phase != 'train' and str(phase).split('_')[0] != 'val':
+            yield f'datasets.{phase}: a data set for training is named train, or val, val_1, val_2, ...'
+
+
+def _patches(opt: Mapping[str, Any]) -> Iterator[str]:
+    scale, size = opt.get('scale'), _train_set(opt).get('gt_size')
+    if isinstance(scale, int) and isinstance(size, int) and scale > 0 and size % scale:
+        yield (f'datasets.train.gt_size: received {size}, must be a multiple of scale ({scale}), or network output and '
+               f'ground truth differ in size. Use {size // scale * scale or scale}')
+
+
+def _prefetching(opt: Mapping[str, Any]) -> Iterator[str]:
+    train = _train_set(opt)
+    if train.get('prefetch_mode') != 'cuda':
+        return
+    if train.get('pin_memory') is not True:
+        yield 'datasets.train.prefetch_mode: cuda needs datasets.train.pin_memory: true'
+    if not torch.cuda.is_available():
+        yield 'datasets.train.prefetch_mode: cuda needs a GPU, and none is visible. Use cpu or ~'
+
+
+def _periods(opt: Mapping[str, Any]) -> Iterator[str]:
+    scheduler, total = _train(opt).get('scheduler') or {}, _train(opt).get('total_iter')
+    periods = scheduler.get('periods')
+    if isinstance(total, int) and isinstance(periods, list) and all(isinstance(p, int) for p in periods) and \
+            sum(periods) < total - 1:
+        yield (f'train.scheduler.periods: their sum is {sum(periods)}, but training goes on to total_iter {total}; '
+               'BasicSR fails where the periods end. Make them as long as total_iter')
+
+
+def _logging(opt: Mapping[str, Any]) -> Iterator[str]:
+    logger = opt.get('logger') or {}
+    named = 'debug' not in str(opt.get('name'))
+    if logger.get('use_tb_logger') and named and find_spec('tensorboard') is None:
+        yield 'logger.use_tb_logger: the package tensorboard is not installed. Install it, or write false'
+    if (logger.get('wandb') or {}).get('project') is not None and named:
+        if find_spec('wandb') is None:
+            yield 'logger.wandb.project: the package wandb is not installed. Install it, or write project: ~'
+        if logger.get('use_tb_logger') is not True:
+            yield 'logger.wandb.project: BasicSR sends TensorBoard logs to wandb. Write use_tb_logger: true'
+
+
+def _milestones(opt: Mapping[str, Any]) -> Iterator[str]:
+    total = _train(opt).get('total_iter')
+    milestones = (_train(opt).get('scheduler') or {}).get('milestones')
+    if isinstance(total, int) and isinstance(milestones, list):
+        late = [m for m in milestones if isinstance(m, int) and m >= total]
+        if late:
+            yield f'train.scheduler.milestones: {late} lie at or beyond total_iter {total} and have no effect'
+
+
+def _validation(opt: Mapping[str, Any]) -> Iterator[str]:
+    sets = [phase for phase in opt.get('datasets') or {} if str(phase).split('_')[0] == 'val']
+    if sets and not opt.get('val'):
+        yield f'datasets.{sets[0]}: never validated, since the option file has no val block'
+    if opt.get('val') and not sets:
+        yield 'val: there is nothing to validate, since datasets has no val'
+
+
+def _train(opt: Mapping[str, Any]) -> Mapping[str, Any]:
+    return opt.get('train') or {}
+
+
+def _train_set(opt: Mapping[str, Any]) -> Mapping[str, Any]:
+    return (opt.get('datasets') or {}).get('train') or {}
