@@ -24,6 +24,7 @@ class Context:
         processes (int): Number of processes that would train.
         opt (dict | None): Options as BasicSR's models receive them; None while they could not be read.
         contrast (ContrastConfig | None): The contrastive term, if the file asks for one.
+        contrast_unread (bool): The file asks for one, but in a way that cannot be read.
         resume_state (dict | None): The training state that would be resumed.
         images (dict[str, int]): Images (or clips) per phase.
         batch (dict | None): One real training batch.
@@ -36,6 +37,7 @@ class Context:
     processes: int = 1
     opt: dict[str, Any] | None = None
     contrast: ContrastConfig | None = None
+    contrast_unread: bool = False
     resume_state: dict[str, Any] | None = None
     images: dict[str, int] = field(default_factory=dict)
     batch: dict[str, Any] | None = None

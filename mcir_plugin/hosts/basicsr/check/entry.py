@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
+from mcir_plugin.hosts.basicsr import resume
 from mcir_plugin.hosts.basicsr.check import data, files, names, networks, plan, reading, steps
 from mcir_plugin.hosts.basicsr.check.context import Context, place_among_processes
 from mcir_plugin.hosts.basicsr.check.findings import Section
@@ -54,6 +55,7 @@ def check(arguments: list[str]) -> int:
         sections.append(_run(stage, context, sections))
         sys.stdout.write(sections[-1].text())
         sys.stdout.flush()
+    resume.DATA.pending = None  # a state may have been loaded, but nothing is going to be trained
     problems, warnings = (sum(len(found) for found in group) for group in
                           ([s.problems for s in sections], [s.warnings for s in sections]))
     sys.stdout.write(f'check: {_verdict(problems, warnings)}\n')

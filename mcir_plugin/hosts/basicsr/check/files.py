@@ -8,7 +8,6 @@ from typing import Any
 
 import basicsr.train
 
-from mcir_plugin.hosts.basicsr import resume
 from mcir_plugin.hosts.basicsr.check.context import Context
 from mcir_plugin.hosts.basicsr.check.findings import Section, quiet
 from mcir_plugin.hosts.basicsr.check.settings import find
@@ -31,7 +30,8 @@ def check_files(context: Context, section: Section) -> None:
 def check_extractor(context: Context, section: Section) -> None:
     """Load the weights of the SPN loss's feature extractor, which are downloaded if they are nowhere."""
     if context.contrast is None:
-        section.say('none: the option file has no train.spn_opt')
+        section.say('not looked for, see options above' if context.contrast_unread else
+                    'none: the option file has no train.spn_opt')
         return
     spn = context.contrast.spn
     tensors = load_weights(spn.vgg_type, spn.vgg_weights, list(spn.layer_weights))
@@ -69,7 +69,6 @@ def _load_state(context: Context, section: Section) -> None:
     """Load the state that training would continue from; its networks become the ones to load."""
     with quiet():
         context.resume_state = state = basicsr.train.load_resume_state(context.opt)
-    resume.DATA.pending = None  # nothing is trained here
     if state is None:
         return
     file = context.opt['path']['resume_state']

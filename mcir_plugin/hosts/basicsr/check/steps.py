@@ -20,12 +20,12 @@ from mcir_plugin.hosts.basicsr.check.context import Context
 from mcir_plugin.hosts.basicsr.check.cost import Measured, PeakMemory, Stopwatch, parts
 from mcir_plugin.hosts.basicsr.check.estimate import say_cost
 from mcir_plugin.hosts.basicsr.check.findings import Section, listed, quiet
+from mcir_plugin.hosts.basicsr.check.reading import without_term
 from mcir_plugin.hosts.basicsr.criterion import CompositeCriterion
 from mcir_plugin.hosts.basicsr.guard import TrainingDivergedError
 
 STEPS = 4  # the first one warms up
 BUDGET = 20.  # seconds after which no further step is begun
-OWN_OPTIONS = ('spn_opt', 'history_opt', 'neg_iter', 'neg_decay', 'neg_start')
 
 
 class StepError(McirError, RuntimeError):
@@ -53,7 +53,8 @@ def _read(context: Context, phase: str, block: dict[str, Any]) -> None:
     dataset = build_dataset(block)
     context.images[phase] = len(dataset)
     if block['phase'] != 'train':
-        next(iter(build_dataloader(dataset, block)))
+        if next(iter(build_dataloader(dataset, block)), None) is None:
+            raise StepError('there are no images')
         return
     opt = context.opt
     sampler = EnlargedSampler(dataset, context.processes, 0, block.get('dataset_enlarge_ratio', 1))
@@ -68,9 +69,7 @@ def _read(context: Context, phase: str, block: dict[str, Any]) -> None:
 
 def _measure(context: Context, section: Section) -> None:
     memory = PeakMemory(context.opt['num_gpu'] != 0)
-    plain = copy.deepcopy(context.opt)
-    for name in OWN_OPTIONS:
-        plain['train'].pop(name, None)
+    plain = without_term(context.opt)
     own_state = None if context.contrast else context.resume_state
     with tempfile.TemporaryDirectory(prefix='mcir_check_') as folder:
         with section.guard():
