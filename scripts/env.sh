@@ -77,6 +77,9 @@ prepare_environment() {
         wanted_stamp "$version" >"$stamp.new" && mv "$stamp.new" "$stamp"
     fi
     export PATH="$VENV/bin:$PATH" VIRTUAL_ENV="$VENV"
+    # threads that wait for others would otherwise burn their core; beside other work on the machine that made a
+    # training step eight times slower
+    export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-PASSIVE}"
 }
 
 prepare_environment
