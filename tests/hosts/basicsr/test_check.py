@@ -461,7 +461,7 @@ def test_misspelt_key_and_late_milestone_are_warnings(options, check):
     opt['train']['scheduler']['milestones'] = [6, 9]
     verdict = check(opt)
     assert verdict.status == 0 and verdict.last.endswith('(2 warnings)')
-    assert 'did you mean warmup_iter?' in verdict.text and '[9] lie at or beyond total_iter' in verdict.text
+    assert 'did you mean warmup_iter?' in verdict.text and '[9] lie beyond total_iter 8' in verdict.text
 
 
 def test_term_larger_than_its_criterion_is_a_warning(options, check):

@@ -20,6 +20,7 @@ ROOTS = ('dataroot_gt', 'dataroot_lq')
 
 def check_data(context: Context, section: Section) -> None:
     """Look into the folders of every phase: keys, pairs, damaged images, sizes."""
+    unseen = []
     for phase, block in context.opt['datasets'].items():
         where = f'datasets.{phase}'
         with section.guard(where):
@@ -27,7 +28,11 @@ def check_data(context: Context, section: Section) -> None:
             if all(os.path.isdir(folder) for folder in folders.values()):
                 _check_phase(block, where, folders, section)
             else:
-                section.say(f'{where}: not looked into, see files above')
+                unseen.append(where)
+    if len(unseen) == len(context.opt['datasets']):
+        section.skipped = 'the folders are missing, see files above'
+    elif unseen:
+        section.say(f'{", ".join(unseen)}: not looked into, see files above')
 
 
 def _check_phase(block: Mapping[str, Any], where: str, folders: dict[str, str], section: Section) -> None:

@@ -67,9 +67,9 @@ def _milestones(opt: Mapping[str, Any]) -> Iterator[str]:
     total = _train(opt).get('total_iter')
     milestones = (_train(opt).get('scheduler') or {}).get('milestones')
     if isinstance(total, int) and isinstance(milestones, list):
-        late = [m for m in milestones if isinstance(m, int) and m >= total]
+        late = [m for m in milestones if isinstance(m, int) and m > total]
         if late:
-            yield f'train.scheduler.milestones: {late} lie at or beyond total_iter {total} and have no effect'
+            yield f'train.scheduler.milestones: {late} lie beyond total_iter {total} and have no effect'
 
 
 def _validation(opt: Mapping[str, Any]) -> Iterator[str]:
