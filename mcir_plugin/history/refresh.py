@@ -7,6 +7,7 @@ A new rule is one subclass of :class:`RefreshRule` with a ``due`` method, added 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -62,14 +63,14 @@ class Periodic(RefreshRule):
     """
 
     def __init__(self, update_iter: Sequence[int], decay: Sequence[float]) -> None:
+        self.update_iter = tuple(update_iter)
+        if not self.update_iter or not all(isinstance(s, Integral) and s >= 1 for s in self.update_iter):
+            raise ValueError(f'update_iter must be integers >= 1, at least one; received {self.update_iter}. '
+                             'To switch the history off, remove the loss.')
         super().__init__(decay)
-        self.update_iter = tuple(int(s) for s in update_iter)
         if len(self.update_iter) != len(self.decay):
             raise ValueError(f'update_iter and decay are paired by position, but there are {len(self.update_iter)} '
                              f'intervals and {len(self.decay)} decays. Give one decay, or one per interval.')
-        if min(self.update_iter) < 1:
-            raise ValueError(f'update_iter must be integers >= 1; received {self.update_iter}. '
-                             'To switch the history off, remove the loss.')
 
     def due(self, step: int, residual: float | None = None) -> list[int]:
         """Return every position whose interval divides ``step``."""
@@ -170,13 +171,19 @@ def build_refresh(refresh: str | Mapping[str, Any] | RefreshRule, update_iter: i
         TypeError: If the rule does not take one of the given keys.
     """
     if isinstance(refresh, RefreshRule):
+        if decay is not None or num_negatives is not None:
+            raise ValueError('decay and num_negatives have no effect beside a rule object, which holds its own decays; '
+                             f'received decay={decay}, num_negatives={num_negatives}.')
         return refresh
     params = {'type': refresh} if isinstance(refresh, str) else dict(refresh)
     rule = REFRESH_RULES.get(name := params.pop('type', 'periodic'))
     if rule is None:
         raise ValueError(f'refresh must be one of {sorted(REFRESH_RULES)}; received {name!r}.')
     if issubclass(rule, Periodic):
-        intervals = (update_iter, ) if isinstance(update_iter, int) else tuple(update_iter or ())
+        intervals = tuple(update_iter or ()) if isinstance(update_iter, (Sequence, type(None))) else (update_iter, )
+        if num_negatives not in (None, len(intervals)):
+            raise ValueError(f'num_negatives ({num_negatives}) has no effect with refresh {name!r}, which has one '
+                             f'negative per update_iter entry, here {len(intervals)}.')
         return rule(update_iter=intervals, decay=_per_negative(decay, 0.1, len(intervals)), **params)
     return rule(decay=_per_negative(decay, 0.001, num_negatives or 4), **params)
 
