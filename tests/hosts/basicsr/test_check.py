@@ -145,6 +145,13 @@ def test_time_and_memory_are_estimated_with_and_without_spn(own, check):
         [copies * 4 / 1024, extractor * 4 / 1024], abs=0.06)
 
 
+def test_memory_by_owner_is_left_where_the_system_tells_no_peak(options, check, monkeypatch, tmp_path):
+    from mcir_plugin.hosts.basicsr.check import cost
+    monkeypatch.setattr(cost, 'STATUS', tmp_path / 'no_such_file')
+    steps = check(options()).stage('first steps')
+    assert 'memory:' not in steps and 'memory with SPN by owner:' in steps
+
+
 def test_plan_says_what_will_run(own, check, tmp_path):
     plan = check(with_validation(own), '--debug').stage('plan')
     for said in ('SRModel with EDSR', '8 images', 'batch 2', '8 iterations, 2 epochs of 4', 'Adam (lr 0.001',
@@ -312,7 +319,8 @@ def loop_options_missing(opt: Options) -> tuple[str, list[str]]:
 
 def no_mapping(opt: Options) -> tuple[str, list[str]]:
     opt['datasets']['train'] = 'DIV2K'
-    return 'options', ['datasets.train: must be a mapping']
+    opt['datasets']['val'] = {'name': 'x', 'type': 'PairedImageDataset', 'io_backend': 'disk'}
+    return 'options', ['datasets.train: must be a mapping', 'datasets.val.io_backend: must be a mapping']
 
 
 def short_periods(opt: Options) -> tuple[str, list[str]]:
@@ -370,6 +378,17 @@ def wrong_metric(opt: Options) -> tuple[str, list[str]]:
     return 'names', ['val.metrics.psnr.crop_border: calculate_psnr needs it', 'did you mean calculate_ssim?']
 
 
+def metric_of_no_use(opt: Options) -> tuple[str, list[str]]:
+    with_validation(opt)
+    opt['val']['metrics']['psnr']['input_order'] = 'WHC'
+    return 'first steps', ['val.metrics.psnr: ValueError', 'WHC']
+
+
+def no_scale(opt: Options) -> tuple[str, list[str]]:
+    opt['scale'] = None
+    return 'data', ['datasets.train: scale: received ~ (no value), must be a number > 0']
+
+
 def nothing_to_join(opt: Options) -> tuple[str, list[str]]:
     opt['model_type'] = 'StyleGAN2Model'
     return 'names', ['StyleGAN2Model', 'Remove train.spn_opt']
@@ -408,8 +427,8 @@ FAULTS = [
     blank_line, wrong_scale, patch_too_large, no_database, garbage_database, folder_name, pretrained_missing,
     pretrained_of_other_network, pretrained_without_key, hostile_pickle, typo_in_own_block, text_for_number,
     loop_options_missing, no_mapping, short_periods, odd_patch, prefetch_on_gpu, strange_phase, import_missing,
-    unknown_arch, unknown_loss, wrong_arguments, wrong_value, wrong_metric, nothing_to_join, batch_larger_than_epoch,
-    network_of_other_scale, patch_too_small_for_extractor, losses_not_finite,
+    unknown_arch, unknown_loss, wrong_arguments, wrong_value, wrong_metric, metric_of_no_use, no_scale, nothing_to_join,
+    batch_larger_than_epoch, network_of_other_scale, patch_too_small_for_extractor, losses_not_finite,
 ]
 
 

@@ -65,7 +65,7 @@ def misfits(registry: Registry, block: Any, where: str, given: Mapping[str, Any]
 def lookup(registry: Registry, name: Any) -> Any:
     """Return what is registered under a name, None if nothing is; BasicSR tries a second spelling."""
     known = dict(iter(registry))  # a Registry has keys(), but no [name]
-    return known.get(name) or known.get(f'{name}_basicsr')
+    return known.get(str(name)) or known.get(f'{name}_basicsr')
 
 
 def _losses(opt: Mapping[str, Any]) -> Iterator[str]:
@@ -76,7 +76,7 @@ def _losses(opt: Mapping[str, Any]) -> Iterator[str]:
 
 def _networks(opt: Mapping[str, Any]) -> Iterator[str]:
     for where, block in find(opt, 'network_*'):
-        yield from misfits(ARCH_REGISTRY, block or {}, where)
+        yield from misfits(ARCH_REGISTRY, block, where)
 
 
 def _metrics(opt: Mapping[str, Any]) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
+from mcir_plugin.config.kinds import Number
 from mcir_plugin.hosts.basicsr.check.findings import Section, listed
 from mcir_plugin.hosts.basicsr.check.sources import PNG_END, Images, Peek, Size, decoded_size
 
@@ -29,11 +30,14 @@ class Pairs:
         gt (Images): Ground truths.
         lq (Images): Inputs.
         section (Section): Takes the findings.
+
+    Raises:
+        ConfigError: If the scale is no number.
     """
 
     def __init__(self, block: Mapping[str, Any], where: str, gt: Images, lq: Images, section: Section) -> None:
         self.block, self.where, self.gt, self.lq, self.section = block, where, gt, lq, section
-        self.scale = block.get('scale', 1)
+        self.scale = Number(above=0).parse(block.get('scale', 1), 'scale')
         self.patch = block.get('gt_size') if block['phase'] == 'train' else None
 
     def check(self, lmdb: bool) -> None:
@@ -88,7 +92,7 @@ class Pairs:
         """Return what training, or the metrics of a validation, would stumble over."""
         wanted = tuple(side * self.scale for side in lq)
         if gt != wanted if self.block['phase'] == 'train' else min(g - w for g, w in zip(gt, wanted, strict=True)) < 0:
-            return f'dataroot_gt is not {self.scale} times as large as dataroot_lq (scale)'
+            return f'dataroot_gt is not {self.scale:g} times as large as dataroot_lq (scale)'
         if isinstance(self.patch, int) and min(lq) < self.patch // self.scale:
             return f'the images are smaller than gt_size {self.patch}'
         return ''

@@ -8,8 +8,10 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from basicsr.data import build_dataloader, build_dataset
 from basicsr.data.data_sampler import EnlargedSampler
+from basicsr.metrics import calculate_metric
 from basicsr.models import build_model
 from basicsr.utils import set_random_seed
 
@@ -25,6 +27,7 @@ from mcir_plugin.hosts.basicsr.criterion import CompositeCriterion
 from mcir_plugin.hosts.basicsr.guard import TrainingDivergedError
 
 STEPS = 4  # the first one warms up
+IMAGE = 256  # pixels a side, to try a metric on
 BUDGET = 20.  # seconds after which no further step is begun
 
 
@@ -38,6 +41,7 @@ def check_steps(context: Context, section: Section) -> None:
         for phase, block in context.opt['datasets'].items():
             with section.guard(f'datasets.{phase}'):
                 _read(context, phase, block)
+        _try_metrics(context.opt, section)
         if not section.problems:
             _measure(context, section)
     for text in said.own:
@@ -65,6 +69,14 @@ def _read(context: Context, phase: str, block: dict[str, Any]) -> None:
         raise StepError(f'an epoch has {len(sampler)} samples, fewer than a batch ({loader.batch_size}), and BasicSR '
                         'drops incomplete batches: nothing would be trained. Use a smaller batch_size_per_gpu or a '
                         'larger dataset_enlarge_ratio')
+
+
+def _try_metrics(opt: Mapping[str, Any], section: Section) -> None:
+    """Compute every metric of the validation, which BasicSR does for the first time when a validation is due."""
+    images = np.random.default_rng(0).integers(0, 256, (2, IMAGE, IMAGE, 3), dtype=np.uint8)
+    for name, block in ((opt.get('val') or {}).get('metrics') or {}).items():
+        with section.guard(f'val.metrics.{name}'):
+            calculate_metric({'img': images[0], 'img2': images[1]}, block)
 
 
 def _measure(context: Context, section: Section) -> None:
