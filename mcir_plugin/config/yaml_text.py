@@ -109,7 +109,6 @@ def _check_size(text: str, source: str) -> None:
             total += 1
             sizes[event.anchor] = 1
         elif isinstance(event, yaml.CollectionStartEvent):
-            sizes.pop(event.anchor, None)
             open_blocks.append((event.anchor, total))
             total += 1
         if len(open_blocks) > MAX_DEPTH:
