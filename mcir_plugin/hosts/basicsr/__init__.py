@@ -3,9 +3,8 @@
     compat/      what is broken upstream, one narrow patch each
     options.py   option files: inheritance, safe YAML, strict keys of our blocks
     model.py     the mixin that gives any model type its history
-    criterion.py the wrapped criterion, through which the term joins the total loss
     resume.py    checkpoints with negatives, random state and place in the data
-    guard.py     stops at the first NaN, warns about a term that outgrows the pixel loss
+    guard.py     stops at the first NaN, with a snapshot
     entry.py     ``basicsr train`` and ``basicsr test``
 """
 

@@ -1,4 +1,4 @@
-"""Stops a run at the first NaN or infinity, and warns about a contrastive term that outgrows its criterion."""
+"""Stops a BasicSR run at the first NaN or infinity, with a snapshot."""
 from __future__ import annotations
 
 import math
@@ -6,14 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from basicsr.utils import get_root_logger
-
-from mcir_plugin.errors import McirError
 from mcir_plugin.hosts.basicsr.compat.saving import save_atomically
-
-
-class TrainingDivergedError(McirError, FloatingPointError):
-    """A loss term became NaN or infinite."""
+from mcir_plugin.hosts.guard import TrainingDivergedError
 
 
 def require_finite(model: Any, losses: Mapping[str, float], step: int) -> None:
@@ -44,30 +38,3 @@ def _snapshot(model: Any, losses: Mapping[str, float], step: int) -> dict[str, A
     network = model.get_bare_model(model.net_g)
     return {'iter': step, 'losses': dict(losses), **tensors, 'params': network.state_dict(),
             'history': model.contrast.term.state_dict()}
-
-
-class RatioWatch:
-    """Warns once when the term exceeds a multiple of the criterion that it joins.
-
-    A subtracted distance has no lower bound: a term of the criterion's own size can outweigh it and training collapses.
-
-    Args:
-        limit (float): Warn when |l_spn| > limit * |criterion|.
-        bounded (bool): Whether ``max_ratio`` already bounds the term.
-    """
-
-    def __init__(self, limit: float, bounded: bool) -> None:
-        self.limit = limit
-        self.bounded = bounded
-        self.warned = False
-
-    def __call__(self, ratio: float, step: int) -> None:
-        """Look at the ratio of iteration ``step``."""
-        if self.warned or not ratio > self.limit:
-            return
-        self.warned = True
-        remedy = ('max_ratio bounds it' if self.bounded else
-                  'lower train.spn_opt.loss_weight, or bound the term with train.history_opt.max_ratio: 0.1')
-        get_root_logger().warning(
-            f'The contrastive term is {ratio:.2f} times the loss that it joins at iteration {step} (warn_ratio '
-            f'{self.limit}). It has no lower bound and can make training collapse: {remedy}. Said once.')

@@ -12,11 +12,12 @@ from basicsr.utils import get_root_logger
 from mcir_plugin.config import ContrastConfig, read_contrast
 from mcir_plugin.contrast import ContrastTerm
 from mcir_plugin.errors import McirError
-from mcir_plugin.history import HistoryBank, Schedule
+from mcir_plugin.hosts import term
 from mcir_plugin.hosts.basicsr import resume, summary
 from mcir_plugin.hosts.basicsr.compat.saving import extra_state
-from mcir_plugin.hosts.basicsr.criterion import CompositeCriterion, StepContrast
-from mcir_plugin.hosts.basicsr.guard import RatioWatch, require_finite
+from mcir_plugin.hosts.basicsr.guard import require_finite
+from mcir_plugin.hosts.criterion import CompositeCriterion, StepContrast
+from mcir_plugin.hosts.guard import RatioWatch
 
 CRITERIA = ('cri_pix', 'cri_perceptual')
 
@@ -49,7 +50,8 @@ class HistoryMixin:
                 'model type supports it.')
         self.contrast = StepContrast(build_term(self, config), self.net_g)
         setattr(self, name, CompositeCriterion(getattr(self, name), self.contrast))
-        self._watch = RatioWatch(config.history.warn_ratio, config.history.max_ratio is not None)
+        self._watch = RatioWatch(config.history.warn_ratio, config.history.max_ratio is not None,
+                                 get_root_logger().warning)
         summary.log_attachment(self, name, config)
 
     def optimize_parameters(self, current_iter: int) -> None:
@@ -89,16 +91,10 @@ class HistoryMixin:
 
 def build_term(model: Any, config: ContrastConfig) -> ContrastTerm:
     """Build bank, loss and schedule for a model from its options."""
-    history = config.history
-    seed = model.opt['manual_seed'] if history.seed is None else history.seed
-    with summary.quiet():
-        bank = HistoryBank(
-            model.net_g, history.update_iter, history.decay, history.init_noise, refresh=history.refresh,
-            num_negatives=history.num_negatives, negatives_per_iter=history.negatives_per_iter, seed=seed,
-            dtype=history.dtype, device=history.device, factory=lambda: build_network(model.opt['network_g']))
     loss = build_loss({'type': config.spn.type, **config.spn.kwargs()}).to(model.device)
-    schedule = Schedule(history.interval, history.start_iter, history.warmup_iter)
-    return ContrastTerm(bank, loss, schedule, history.max_ratio)
+    with summary.quiet():
+        return term.build_term(model.net_g, config.history, loss, model.opt['manual_seed'],
+                               lambda: build_network(model.opt['network_g']))
 
 
 def with_history(cls: type) -> type:

@@ -12,7 +12,7 @@ from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
 from mcir_plugin.config import ContrastConfig
-from mcir_plugin.hosts.basicsr.criterion import StepContrast
+from mcir_plugin.hosts.criterion import StepContrast
 
 
 @contextmanager

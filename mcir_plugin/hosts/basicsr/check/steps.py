@@ -23,8 +23,8 @@ from mcir_plugin.hosts.basicsr.check.cost import Measured, PeakMemory, Stopwatch
 from mcir_plugin.hosts.basicsr.check.estimate import say_cost
 from mcir_plugin.hosts.basicsr.check.findings import Section, listed, quiet
 from mcir_plugin.hosts.basicsr.check.reading import without_term
-from mcir_plugin.hosts.basicsr.criterion import CompositeCriterion
 from mcir_plugin.hosts.basicsr.guard import TrainingDivergedError
+from mcir_plugin.hosts.criterion import CompositeCriterion
 
 STEPS = 4  # the first one warms up
 IMAGE = 256  # pixels a side, to try a metric on

@@ -1,7 +1,7 @@
 """Where the term joins the total loss: a criterion around the model's own criterion.
 
-BasicSR offers no gap between forward and backward, but every model asks ``self.cri_pix(self.output, gt)``. The
-composite answers with the criterion's value plus the contrastive term, so no training step is written again.
+Hosts offer no gap between forward and backward, but every model asks a criterion, such as ``self.cri_pix(output, gt)``.
+It answers with its value plus the contrastive term, so no training step is written again. Shared by all hosts.
 """
 from __future__ import annotations
 
@@ -26,7 +26,11 @@ class Capture:
     def __init__(self, network: nn.Module) -> None:
         self.active = False
         self.clear()
-        network.register_forward_hook(self._remember, with_kwargs=True)
+        self._handle = network.register_forward_hook(self._remember, with_kwargs=True)
+
+    def detach(self) -> None:
+        """Let go of the network."""
+        self._handle.remove()
 
     def clear(self) -> None:
         """Forget the call, so that neither inputs nor graph stay alive between steps."""
@@ -72,14 +76,22 @@ class StepContrast:
         self._begin(step)
         self.capture.active = True
 
-    def finish(self) -> list[int]:
-        """Refresh the history after the optimizer step; returns the refreshed positions."""
+    def finish(self, stepped: bool = True) -> list[int]:
+        """Refresh the history after the optimizer step; returns the refreshed positions.
+
+        Args:
+            stepped (bool): Whether the optimizer did step; if not (gradient accumulation), nothing is refreshed.
+                Default: True.
+
+        Raises:
+            PairingError: If the criterion was asked, but never about an output of the network.
+        """
         self.capture.active = False
         self.capture.clear()
         if self.asked and not self.paired:
             raise PairingError(self.unpaired)
         waits = self.term.bank.refresh.needs_residual and self.pred is None
-        return [] if waits else self.term.update(self.step, self.pred, self.gt)
+        return [] if waits or not stepped else self.term.update(self.step, self.pred, self.gt)
 
     def join(self, value: Tensor, pred: Tensor, gt: Tensor) -> Tensor:
         """Return the criterion's value plus the term; only the first call per step on an output of the network.
@@ -96,13 +108,26 @@ class StepContrast:
         if select is None:
             self.unpaired = (f'The criterion was called with an image of shape {tuple(pred.shape)}, but the network '
                              f'returned {self.capture.shapes()}: no negative can be paired with it. Does the model '
-                             'process the output of net_g before the loss? Then spn_opt cannot be used with it.')
+                             'process the output of the network before the loss? Then the term cannot join it.')
             return value
         self.paired, self.pred, self.gt = True, pred.detach(), gt
         term = self.term(pred, *self.capture.inputs, step=self.step, reference=value, select=select,
                          **self.capture.kwargs)
-        self.value, self.total = value, value if term is None else value + term
+        self.value, self.added, self.total = value, term, value if term is None else value + term
         return self.total
+
+    def join_first(self, value: Any, pred: Tensor, gt: Tensor) -> Any:
+        """Return what a criterion returned, with the term added to it or to the first tensor of a tuple.
+
+        Args:
+            value (Any): A tensor (pixel losses) or a tuple of tensors and None (perceptual losses).
+            pred (Tensor): As for :meth:`join`.
+            gt (Tensor): As for :meth:`join`.
+        """
+        if not isinstance(value, tuple):
+            return self.join(value, pred, gt)
+        first = next((i for i, part in enumerate(value) if part is not None), None)
+        return tuple(self.join(part, pred, gt) if i == first else part for i, part in enumerate(value))
 
     def _begin(self, step: int) -> None:
         self.step = step
@@ -111,6 +136,7 @@ class StepContrast:
         self.pred: Tensor | None = None
         self.gt: Tensor | None = None
         self.value: Tensor | None = None
+        self.added: Tensor | None = None
         self.total: Tensor | None = None
 
 
@@ -129,12 +155,7 @@ class CompositeCriterion(nn.Module):
 
     def forward(self, pred: Tensor, target: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Return what the criterion returns, with the term added to its (first) value."""
-        value = self.criterion(pred, target, *args, **kwargs)
-        if not isinstance(value, tuple):
-            return self._contrast[0].join(value, pred, target)
-        first = next((i for i, part in enumerate(value) if part is not None), None)
-        return tuple(self._contrast[0].join(part, pred, target) if i == first else part
-                     for i, part in enumerate(value))
+        return self._contrast[0].join_first(self.criterion(pred, target, *args, **kwargs), pred, target)
 
     def __getattr__(self, name: str) -> Any:
         try:
