@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -129,28 +130,31 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('-opt', required=True, help='the option file of the training')
     opt_file = parser.parse_args(arguments).opt
-    get_root_logger(log_level=logging.WARNING)  # the first call decides; the networks' listings stay out
     opt = load_options(opt_file)
     experiment = Path('experiments', opt['name'])
     checkpoint = experiment / 'models' / 'net_g_latest.pth'
     if not checkpoint.is_file():
         print(f'quickstart_summary: {checkpoint} is missing: run basicsr train -opt {opt_file} first.', file=sys.stderr)
         return 2
+    get_root_logger(log_level=logging.WARNING)  # the first call decides; the networks' listings stay out
+    warnings.filterwarnings('ignore', message='torch.meshgrid')
     images = evaluate(opt, checkpoint)
     save_picture(picture(images, opt['scale']), experiment / 'comparison.png')
     means = mean_metrics(images)
     gain = means['trained']['psnr'] - means['bicubic']['psnr']
     print(f'\n{table(images)}\n(Y channel, border of {opt["scale"]} pixels left out, images that were not trained on)'
           f'\n\nThe trained network {"beats" if gain > 0 else "DOES NOT BEAT"} bicubic: {gain:+.2f} dB.\n')
-    print(text_table(['what', 'where'], places(opt, experiment)), about_extractor(opt, opt_file), sep='\n')
+    print(places(opt, experiment), about_extractor(opt, opt_file), sep='\n')
     return 0 if gain > 0 else 1
 
 
-def places(opt: dict[str, Any], experiment: Path) -> list[list[str]]:
-    """Where everything lies, as rows of a table."""
-    return [['picture', f'{experiment}/comparison.png'], ['log', f'{experiment}/train_{opt["name"]}_*.log'],
-            ['weights', f'{experiment}/models/net_g_latest.pth'], ['options', f'{experiment}/'],
-            ['curves', f'tensorboard --logdir tb_logger/{opt["name"]}']]
+def places(opt: dict[str, Any], experiment: Path) -> str:
+    """Where everything lies, one line each."""
+    newest_log = max(experiment.glob('train_*.log'), key=lambda path: path.stat().st_mtime, default=experiment)
+    found = {'picture': experiment / 'comparison.png', 'log': newest_log,
+             'weights': experiment / 'models' / 'net_g_latest.pth',
+             'curves': f'tensorboard --logdir tb_logger/{opt["name"]}'}
+    return '\n'.join(f'{what:<9}{where}' for what, where in found.items())
 
 
 def about_extractor(opt: dict[str, Any], opt_file: str) -> str:

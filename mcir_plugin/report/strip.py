@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
-INK, PAPER, MARK = (40, 40, 40), 255, (40, 40, 230)
+INK, PAPER, MARK = (40, 40, 40), 255, (80, 255, 255)
 GAP = 8  # pixels between the parts of a picture
 LINE = 20  # height of a line of text in pixels
 
@@ -101,10 +101,16 @@ def save_picture(image: np.ndarray, path: Path) -> None:
 
 
 def _thumbnail(image: np.ndarray, corner: tuple[int, int], size: int, height: int) -> np.ndarray:
-    scale = height / image.shape[0]
-    small = cv2.resize(image, (round(image.shape[1] * scale), height), interpolation=cv2.INTER_AREA)
+    """The image on paper of height x 1.5 height pixels, so that strips of differently shaped images line up."""
+    width = height * 3 // 2
+    scale = min(height / image.shape[0], width / image.shape[1])
+    small = cv2.resize(image, (round(image.shape[1] * scale), round(image.shape[0] * scale)),
+                       interpolation=cv2.INTER_AREA)
     top, left, bottom, right = (round(value * scale) for value in (*corner, corner[0] + size, corner[1] + size))
-    return cv2.rectangle(small, (left, top), (right, bottom), MARK, 2)
+    for colour, thickness in ((INK, 4), (MARK, 2)):  # seen on dark and on bright ground
+        cv2.rectangle(small, (left, top), (right, bottom), colour, thickness)
+    return cv2.copyMakeBorder(small, 0, height - small.shape[0], 0, width - small.shape[1], cv2.BORDER_CONSTANT,
+                              value=(PAPER,) * 3)
 
 
 def _captioned(image: np.ndarray, label: str, note: str) -> np.ndarray:

@@ -36,7 +36,7 @@ def test_strip_shows_the_same_square_of_every_version_enlarged() -> None:
     large, small = noise(60, 80, 2), noise(30, 40, 3)
     panels = [Panel('LQ', small), Panel('ground truth', large, '33.41 dB')]
     strip = comparison_strip(Panel('name', large), panels, corner=(20, 32), size=16, shown=64)
-    thumbnail_width = round(80 * 64 / 60)
+    thumbnail_width = 96  # 3 : 2, whatever the shape of the image
     assert strip.shape == (64 + 2 * LINE + 4, thumbnail_width + 2 * (GAP + 64), 3)
     first = strip[:64, thumbnail_width + GAP:][:, :64]
     second = strip[:64, thumbnail_width + 64 + 2 * GAP:]
@@ -48,11 +48,18 @@ def test_strip_marks_the_square_and_writes_the_labels() -> None:
     grey = np.full((64, 64, 3), 100, np.uint8)
     strip = comparison_strip(Panel('name', grey), [Panel('label', grey, 'note')], corner=(16, 24), size=32, shown=64)
     thumbnail = strip[:64, :64].astype(int)
-    marked = (thumbnail[..., 2] > 200) & (thumbnail[..., 0] < 60)
+    marked = (thumbnail[..., 2] > 200) & (thumbnail[..., 0] < 90)
     assert marked[16, 24:56].all() and marked[16:48, 24].all() and not marked[20:44, 28:52].any()
-    for part in (strip[64:, :64], strip[64:, 64 + GAP:]):
-        assert (part.min(axis=(1, 2)) < 128).any()
-    assert (strip[64:64 + LINE, 64 + GAP:] < 128).any() and (strip[64 + LINE:, 64 + GAP:] < 128).any()
+    assert (strip[:64, 64:96] == 255).all()  # paper beside a square image
+    assert (strip[64:64 + LINE, :96] < 128).any() and not (strip[64 + LINE:, :96] < 128).any()  # a name, no note
+    assert (strip[64:64 + LINE, 96 + GAP:] < 128).any() and (strip[64 + LINE:, 96 + GAP:] < 128).any()
+
+
+@pytest.mark.parametrize(('height', 'width'), [(60, 200), (200, 60), (64, 96)])
+def test_thumbnails_of_any_shape_fit_the_same_place(height: int, width: int) -> None:
+    image = np.full((height, width, 3), 100, np.uint8)
+    strip = comparison_strip(Panel('name', image), [Panel('label', image)], corner=(0, 0), size=16, shown=64)
+    assert strip.shape == (64 + 2 * LINE + 4, 96 + GAP + 64, 3)
 
 
 def test_strip_refuses_a_version_that_does_not_fit() -> None:
