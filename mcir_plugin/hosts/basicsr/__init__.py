@@ -1,10 +1,12 @@
 """The BasicSR adapter: the only code that imports BasicSR.
 
     compat/      what is broken upstream, one narrow patch each
+    check/       ``basicsr check``: what would fail later, found before training
     options.py   option files: inheritance, safe YAML, strict keys of our blocks
     model.py     the mixin that gives any model type its history
     resume.py    checkpoints with negatives, random state and place in the data
     guard.py     stops at the first NaN, with a snapshot
+    hooks.py     which names of BasicSR are wrapped, and its registries
     entry.py     ``basicsr train`` and ``basicsr test``
 """
 
