@@ -78,7 +78,8 @@ def test_schedule_multiplies_the_term_and_lets_it_rest():
     values = [term(pred, lq, step=step) for step in range(1, 9)]
     assert [value is None for value in values] == [True, True, True, False, True, False, True, False]
     # interval 2 doubles the weight; warm-up: (4 - 2) / 4, then full
-    assert [v.item() for v in values if v is not None] == pytest.approx([2 * 0.5 * expected, 2 * expected, 2 * expected])
+    acting = [value.item() for value in values if value is not None]
+    assert acting == pytest.approx([2 * 0.5 * expected, 2 * expected, 2 * expected])
 
 
 @pytest.mark.parametrize('max_ratio', [0.01, 0.5, 1e6])

@@ -1,4 +1,4 @@
-"""An adapter runs when its toolbox is imported, before or after the plugin; a made-up toolbox stands in for a real one."""
+"""An adapter runs when its toolbox is imported, before or after the plugin; a made-up toolbox stands in for one."""
 import subprocess
 import sys
 
