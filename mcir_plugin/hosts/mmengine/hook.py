@@ -1,0 +1,189 @@
+"""The hook that gives a network in any mmengine model its history."""
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from mmengine.dist import broadcast
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.registry import HOOKS
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from torch import Tensor, nn
+
+from mcir_plugin.config import ConfigError
+from mcir_plugin.hosts.criterion import StepContrast
+from mcir_plugin.hosts.guard import RatioWatch, TrainingDivergedError
+from mcir_plugin.hosts.mmengine.attachment import TERM, TOTAL, Attachment, bare_model, find_losses, find_network
+from mcir_plugin.hosts.mmengine.options import WHERE, read_names, read_options
+from mcir_plugin.hosts.mmengine.registry import MODELS, SCOPE
+from mcir_plugin.hosts.mmengine.steps import StepCounter
+from mcir_plugin.hosts.term import build_term
+
+KEY = 'mcir_plugin'  # our entry in checkpoints
+
+
+@HOOKS.register_module()
+class HistoryNegativeHook(Hook):
+    """Trains a network of the model with history negatives (MCIR, AAAI 2024, arXiv 2309.06023).
+
+    The first of ``losses`` that is asked about an output of the network answers with the contrastive term added.
+    The history starts with the weights as they are when training starts (loaded or resumed ones included), and is
+    refreshed after steps of the optimizer: with gradient accumulation, all iteration numbers in ``history`` count
+    steps. It is saved in checkpoints under ``mcir_plugin``. ``loss_spn``, ``spn/ratio``, ``spn/dist_k`` and
+    ``spn/age_k`` (steps since the last refresh of negative k) appear in the log and in every visualization backend.
+
+    Args:
+        network (str): Dotted name of the network inside the model. Default: ``generator``.
+        losses (str | Sequence[str]): Names of the losses, ``nn.Module`` attributes of the model that are called with
+            output and ground truth. Default: ``pixel_loss``.
+        spn (Mapping | None): The loss, options as of :class:`mcir_plugin.SPNLoss`. Default: the published ones.
+        history (Mapping | None): The history, options as of ``train.history_opt``; ``momentum``, the share of the
+            network in an update as mmengine counts it, is read as ``decay = 1 - momentum``. Default: the published
+            ones (decay 0.1, momentum 0.9).
+
+    Raises:
+        ConfigError: If an option is wrong; when training starts, if the model has no such network or loss.
+        FeatureWeightsError: When training starts, if there are no usable weights for the feature extractor.
+        StateError: When training is resumed with another number of negatives.
+        TrainingDivergedError: At the first loss that is NaN or infinite.
+
+    Examples:
+        >>> custom_imports = dict(imports=['mcir_plugin.hosts.mmengine'])
+        >>> custom_hooks = [dict(type='HistoryNegativeHook', spn=dict(type='SPNLoss', loss_weight=1e-3),
+        ...                      history=dict(update_iter=[100, 200, 500, 1000], momentum=0.9))]
+    """
+
+    priority = 'NORMAL'  # after RuntimeInfoHook, before LoggerHook and CheckpointHook
+
+    def __init__(self, network: str = 'generator', losses: str | Sequence[str] = 'pixel_loss',
+                 spn: Mapping[str, Any] | None = None, history: Mapping[str, Any] | None = None) -> None:
+        if not isinstance(network, str) or not network:
+            raise ConfigError(f"{WHERE}.network: received {network!r}, must be a name such as 'generator'")
+        self.network = network
+        self.losses = read_names(losses)
+        self.config = read_options(spn, history)
+        self.contrast: StepContrast | None = None
+        self._attachment: Attachment | None = None
+        self._saved: dict[str, Any] | None = None
+
+    def before_train(self, runner: Any) -> None:
+        """Build the history from the loaded weights, or restore it, and attach the term to the model."""
+        self.after_train(runner)
+        self._require_place(runner)
+        model = bare_model(runner.model)
+        network = find_network(model, self.network)
+        losses = find_losses(model, self.losses)
+        self.steps = StepCounter(runner.optim_wrapper, network)
+        self._require_time(runner)
+        self.contrast = StepContrast(self._build_term(runner, network), network)
+        self._attachment = Attachment(model, losses, self.contrast)
+        options = self.config.history
+        self._watch = RatioWatch(options.warn_ratio, options.max_ratio is not None, runner.logger.warning,
+                                 f'{WHERE}.spn', f'{WHERE}.history')
+        self._idle = False
+        self._restore(runner)
+        runner.logger.info(f'{WHERE}: {", ".join(losses)} of {type(model).__name__} is joined by -'
+                           f'{self.config.spn.loss_weight:g} * distance to {self.contrast.term.bank.num_negatives} '
+                           f'past copies of {self.network} ({type(self.contrast.term.bank.network).__name__}).')
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Listen to the network and the losses."""
+        self.contrast.begin(self.steps.count + 1)
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None,
+                         outputs: dict[str, Any] | None = None) -> None:
+        """Stop at NaN; log; refresh the history if the optimizer has stepped."""
+        self._require_finite(runner, outputs or {})
+        self._log(runner.message_hub, outputs or {})
+        stepped = self.steps.taken()
+        if stepped and not self.contrast.asked and not self._idle:
+            self._idle = True
+            runner.logger.warning(f'{WHERE}: the optimizer has stepped, but the model did not ask '
+                                  f'{", ".join(self.losses)}: no term was added. Is it the right loss? Said once.')
+        self.contrast.finish(stepped)
+
+    def after_train(self, runner: Any) -> None:
+        """Leave model and optimizer as they were found; the history stays, to be saved."""
+        if self._attachment is not None:
+            self._attachment.detach()
+            self.steps.detach()
+            self._attachment = None
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Save the history."""
+        if self.contrast is not None:
+            state = {'step': self.steps.count, **self.contrast.term.state_dict()}
+            checkpoint.setdefault(KEY, {})[self.network] = state
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Keep the saved history until training starts."""
+        self._saved = checkpoint.get(KEY, {}).get(self.network)
+
+    def _build_term(self, runner: Any, network: nn.Module) -> Any:
+        spn = {**self.config.spn.kwargs(), 'type': f'{SCOPE}.{self.config.spn.type}'}
+        loss = MODELS.build(spn).to(next(network.parameters()).device)
+        seed = torch.tensor(runner.seed)
+        broadcast(seed)  # with diff_rank_seed every rank has its own
+        return build_term(network, self.config.history, loss, int(seed), self._factory(runner.cfg.get('model')))
+
+    def _factory(self, config: Any) -> Callable[[], nn.Module] | None:
+        """Return what builds the network anew, if the config of the model describes it under the same name."""
+        for part in self.network.split('.'):
+            config = config.get(part) if isinstance(config, Mapping) else None
+        described = isinstance(config, Mapping) and 'type' in config
+        return (lambda: MMENGINE_MODELS.build(config)) if described else None
+
+    def _restore(self, runner: Any) -> None:
+        saved, self._saved = self._saved, None
+        if runner.iter == 0:  # a new run, even if its weights come from a checkpoint
+            return
+        if saved is None:
+            self.steps.resume(runner.iter // self.steps.accumulative_counts)
+            bank = self.contrast.term.bank
+            bank.refreshed_at = [self.steps.count] * bank.num_negatives
+            runner.logger.warning(f'{WHERE}: the checkpoint was written without a history of {self.network}. Training '
+                                  f'continues from it, but the history starts anew at step {self.steps.count}.')
+            return
+        self.contrast.term.load_state_dict(saved)
+        self.steps.resume(saved['step'])
+        runner.logger.info(f'{WHERE}: restored {self.contrast.term.bank.num_negatives} history negatives at step '
+                           f'{self.steps.count}.')
+
+    def _log(self, hub: Any, outputs: Mapping[str, Any]) -> None:
+        contrast = self.contrast
+        if contrast.added is not None:
+            added, value = float(contrast.added.detach()), float(contrast.value.detach().mean())
+            ratio = abs(added) / max(abs(value), 1e-12)
+            self._watch(ratio, contrast.step)
+            hub.update_scalar('train/spn/ratio', ratio)
+            if TERM not in outputs:
+                hub.update_scalar(f'train/{TERM}', added)
+            for k, distance in sorted(contrast.term.record.distances.items()):
+                hub.update_scalar(f'train/spn/dist_{k + 1}', distance)
+        for k, age in enumerate(contrast.term.bank.ages(contrast.step)):
+            hub.update_scalar(f'train/spn/age_{k + 1}', age)
+
+    def _require_finite(self, runner: Any, outputs: Mapping[str, Any]) -> None:
+        scalars = {name: float(v.detach()) for name, v in outputs.items() if isinstance(v, Tensor)}
+        bad = sorted((name for name, value in scalars.items() if not math.isfinite(value)), key=TOTAL.__eq__)
+        if bad:
+            raise TrainingDivergedError(
+                f'{bad[0]} is {scalars[bad[0]]} at iteration {runner.iter + 1}. The history and the checkpoints do not '
+                'hold this step. Usual remedies: a lower learning rate, clip_grad; if loss_spn is the first, a lower '
+                f'{WHERE}.spn.loss_weight or {WHERE}.history.max_ratio. Continue from the last good checkpoint with '
+                'resume=True.')
+
+    def _require_place(self, runner: Any) -> None:
+        """Refuse a place after the CheckpointHook, which would save the history one step late."""
+        kinds = [type(hook) for hook in runner.hooks]
+        if CheckpointHook in kinds and kinds.index(CheckpointHook) < runner.hooks.index(self):
+            raise ConfigError(f'{WHERE}.priority: received {self.priority!r}, must come before CheckpointHook. Remove '
+                              'it (default NORMAL)')
+
+    def _require_time(self, runner: Any) -> None:
+        total = math.ceil(runner.max_iters / self.steps.accumulative_counts)
+        if self.config.history.start_iter >= total:
+            raise ConfigError(f'{WHERE}.history.start_iter: received {self.config.history.start_iter}, but training '
+                              f'ends after {total} steps, so the term would never act. Use a smaller start_iter')

@@ -1,0 +1,9 @@
+"""The losses in mmengine's MODELS registry, under the scope ``mcir``: ``MODELS.build(dict(type='mcir.SPNLoss'))``."""
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import Registry
+
+from mcir_plugin.losses import SPNLoss
+
+SCOPE = 'mcir'
+MODELS = Registry('model', parent=MMENGINE_MODELS, scope=SCOPE, locations=['mcir_plugin.hosts.mmengine'])
+MODELS.register_module(module=SPNLoss)
