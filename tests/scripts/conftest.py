@@ -21,3 +21,12 @@ def run_script() -> Callable[..., subprocess.CompletedProcess[str]]:
         return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
 
     return run
+
+
+@pytest.fixture(scope='session')
+def toolbox() -> None:
+    """BasicSR, imported through the plugin. For tests that make bicubic LR in this process."""
+    import mcir_plugin  # noqa: F401
+
+    # isort: split
+    import basicsr  # noqa: F401

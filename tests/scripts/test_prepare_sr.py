@@ -30,7 +30,8 @@ KEYS = {'a.png': 'a', 'one/a.png': 'one_a', 'two/deep/a.png': 'two_deep_a', 'gre
 
 
 @pytest.fixture(scope='module')
-def prepared(originals: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prepared(originals: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathFactory,
+             toolbox: None) -> Path:
     """The folder that the command made, by two processes."""
     import prepare_sr
 
@@ -99,9 +100,6 @@ def test_meta_info_has_one_line_per_image_in_basicsrs_form(prepared: Path) -> No
 
 
 def test_basicsr_reads_the_pairs(prepared: Path) -> None:
-    import mcir_plugin  # noqa: F401
-
-    # isort: split
     from basicsr.data import build_dataset
 
     options = {'name': 'test', 'type': 'PairedImageDataset', 'io_backend': {'type': 'lmdb'}, 'scale': SCALE,
@@ -153,7 +151,7 @@ def test_scale_1_makes_hr_alone_and_only_picks_images(originals: dict[str, np.nd
 
 @pytest.mark.parametrize('scale', [2, 3, 4, 8])
 @pytest.mark.parametrize('channels', [0, 3])
-def test_bicubic_equals_matlabs_definition(scale: int, channels: int) -> None:
+def test_bicubic_equals_matlabs_definition(scale: int, channels: int, toolbox: None) -> None:
     from image_pairs import bicubic_lr
 
     image = photo(9 * scale, 14 * scale, seed=scale, channels=channels)
@@ -161,7 +159,7 @@ def test_bicubic_equals_matlabs_definition(scale: int, channels: int) -> None:
 
 
 @pytest.mark.parametrize('scale', [2, 3, 4, 8])
-def test_bicubic_at_the_smallest_size_the_plan_allows(scale: int) -> None:
+def test_bicubic_at_the_smallest_size_the_plan_allows(scale: int, toolbox: None) -> None:
     from image_pairs import PairPlan, bicubic_lr
 
     side = PairPlan(scale, None).smallest

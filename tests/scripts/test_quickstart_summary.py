@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope='module')
-def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def workplace(tmp_path_factory: pytest.TempPathFactory, toolbox: None) -> Path:
     """A folder with small data where the option file expects the photographs."""
     folder = tmp_path_factory.mktemp('quickstart')
     for part, sizes, more in (('train', [(70, 80)], ['--size', '64']), ('val', [(72, 90), (64, 64)], ['--full'])):
@@ -102,7 +102,7 @@ def test_the_picture_has_a_strip_per_image(workplace: Path, moving: subprocess.C
     assert picture.shape[1] > 5 * 256
 
 
-def test_without_a_training_it_says_what_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+def test_without_a_training_it_says_what_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toolbox: None,
                                                 capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(ROOT / 'scripts'))
