@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from mcir_plugin.hosts.basicsr.compat.imports import offer_moved_names
+
 
 class Patch(NamedTuple):
     """One mended function: where it stands, and the wrapper around it."""
@@ -46,6 +48,7 @@ def patches() -> list[Patch]:
 
 def apply_patches() -> None:
     """Apply every patch once."""
+    offer_moved_names()
     for owner, name, wrap in patches():
         original = getattr(owner, name)
         if not hasattr(original, 'mended_by_mcir'):

@@ -18,3 +18,15 @@ def provide_functional_tensor() -> None:
     module = ModuleType(MISSING, 'Stands in for a module that torchvision removed in 0.17; made by mcir_plugin.')
     module.rgb_to_grayscale = rgb_to_grayscale
     sys.modules[MISSING] = module
+
+
+def offer_moved_names() -> None:
+    """Offer the YCbCr conversions in ``basicsr.utils.matlab_functions`` as well, where HAT imports them.
+
+    Applies where they are missing there: BasicSR 1.4 moved them to ``basicsr.utils.color_util``. Can go when HAT
+    follows.
+    """
+    from basicsr.utils import color_util, matlab_functions
+    for name in ('rgb2ycbcr', 'bgr2ycbcr', 'ycbcr2rgb', 'ycbcr2bgr'):
+        if not hasattr(matlab_functions, name):
+            setattr(matlab_functions, name, getattr(color_util, name))
