@@ -137,3 +137,23 @@ def test_newer_format_is_refused():
 def test_wrong_max_ratio(max_ratio):
     with pytest.raises(ValueError, match='max_ratio'):
         make_term(network(), max_ratio=max_ratio)
+
+
+@pytest.mark.parametrize(('drawn', 'interval'), [('all', 1), (1, 1), (2, 3)])
+def test_forward_passes_are_those_of_the_cost_table(drawn, interval):
+    """k forwards of past copies and k + 1 of the extractor in every S-th step, none in the others."""
+    net = network()
+    term = make_term(net, schedule=Schedule(interval=interval), negatives_per_iter=drawn)
+    calls = {'copies': 0, 'extractor': 0}
+
+    def count(name):
+        return lambda *_: calls.__setitem__(name, calls[name] + 1)
+
+    for copy_ in term.bank.copies:
+        copy_.register_forward_hook(count('copies'))
+    term.loss.extractor.register_forward_hook(count('extractor'))
+    lq = torch.rand(1, 3, 8, 8, dtype=torch.float64)
+    for step in range(1, 13):
+        term(net(lq), lq, step=step)
+    k, scored = 3 if drawn == 'all' else drawn, 12 // interval
+    assert calls == {'copies': k * scored, 'extractor': (k + 1) * scored}
