@@ -78,7 +78,7 @@ prepare_environment() {
     fi
     export PATH="$VENV/bin:$PATH" VIRTUAL_ENV="$VENV"
     # threads that wait for others would otherwise burn their core; beside other work on the machine that made a
-    # training step eight times slower
+    # training step seven times slower
     export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-PASSIVE}"
 }
 
