@@ -108,7 +108,7 @@ class StepContrast:
         if select is None:
             self.unpaired = (f'The criterion was called with an image of shape {tuple(pred.shape)}, but the network '
                              f'returned {self.capture.shapes()}: no negative can be paired with it. Does the model '
-                             'process the output of the network before the loss? Then the term cannot join it.')
+                             'process the output of the network before the loss? Then spn_opt cannot be used with it.')
             return value
         self.paired, self.pred, self.gt = True, pred.detach(), gt
         term = self.term(pred, *self.capture.inputs, step=self.step, reference=value, select=select,
