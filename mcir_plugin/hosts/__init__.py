@@ -26,23 +26,25 @@ def when_imported(toolbox: str, adapter: str) -> None:
 
 
 class _AdapterFinder(MetaPathFinder):
-    """Finds nothing itself: it wraps the real loader of one package, once."""
+    """Finds nothing itself: it wraps the real loader of one package, until that has been imported."""
 
     def __init__(self, toolbox: str, adapter: str) -> None:
         self.toolbox = toolbox
         self.adapter = adapter
+        self._asking = False  # the others are asked through the same door
 
     def find_spec(self, fullname: str, path: Sequence[str] | None = None,
                   target: ModuleType | None = None) -> ModuleSpec | None:
         """Return the toolbox's own spec with a loader that also runs the adapter, None for every other package."""
-        if fullname != self.toolbox:
+        if fullname != self.toolbox or self._asking:
             return None
-        sys.meta_path.remove(self)
-        spec = find_spec(fullname)
-        if spec is None or spec.loader is None:
-            sys.meta_path.insert(0, self)
-            return None
-        spec.loader = _AdapterLoader(spec.loader, self)
+        self._asking = True
+        try:
+            spec = find_spec(fullname)
+        finally:
+            self._asking = False
+        if spec is not None and spec.loader is not None:
+            spec.loader = _AdapterLoader(spec.loader, self)
         return spec
 
 
@@ -60,11 +62,8 @@ class _AdapterLoader(Loader):
     def exec_module(self, module: ModuleType) -> None:
         """Import the toolbox between the two steps of its adapter; a failed import can be tried again."""
         module.__spec__.loader = module.__loader__ = self.loader
-        try:
-            adapter = import_module(self.finder.adapter)
-            adapter.prepare()
-            self.loader.exec_module(module)
-        except BaseException:
-            sys.meta_path.insert(0, self.finder)
-            raise
+        adapter = import_module(self.finder.adapter)
+        adapter.prepare()
+        self.loader.exec_module(module)
+        sys.meta_path.remove(self.finder)
         adapter.attach()

@@ -23,7 +23,9 @@ assert order == {expected!r}, order
     ('import toolbox_of_test\nwhen_imported("toolbox_of_test", "adapter_of_test")', ['toolbox', 'part', 'attach']),
     ('when_imported("toolbox_of_test", "adapter_of_test")\nimport toolbox_of_test\nimport toolbox_of_test.part',
      ['prepare', 'toolbox', 'part', 'attach']),
-], ids=['never', 'after', 'before', 'twice'])
+    ('from importlib.util import find_spec\nwhen_imported("toolbox_of_test", "adapter_of_test")\n'
+     'assert find_spec("toolbox_of_test")\nimport toolbox_of_test', ['prepare', 'toolbox', 'part', 'attach']),
+], ids=['never', 'after', 'before', 'twice', 'looked-up-first'])
 def test_order(tmp_path, statements, expected):
     (tmp_path / 'toolbox_of_test').mkdir()
     (tmp_path / 'toolbox_of_test' / '__init__.py').write_text(TOOLBOX)
