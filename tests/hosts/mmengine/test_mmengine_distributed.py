@@ -18,33 +18,39 @@ import mcir_plugin.hosts.mmengine
 
 torch.set_num_threads(1)
 torch.distributed.init_process_group('gloo')  # mmengine itself wants a GPU here
-runner = Runner.from_cfg(Config.fromfile(sys.argv[1]))
-runner.train()
-hook = next(hook for hook in runner.hooks if type(hook).__name__ == 'HistoryNegativeHook')
-torch.save({'bank': hook.contrast.term.bank.state_dict(), 'net': runner.model.module.generator.state_dict(),
-            'wrapper': type(runner.model).__name__, 'drawn': hook.contrast.term.bank.drawn, 'seed': runner.seed,
-            'steps': hook.steps.count}, sys.argv[2] + f'_rank{os.environ["RANK"]}.pth')
+for name in sys.argv[1:]:
+    runner = Runner.from_cfg(Config.fromfile(f'{name}.py'))
+    runner.train()
+    hook = next(hook for hook in runner.hooks if type(hook).__name__ == 'HistoryNegativeHook')
+    torch.save({'bank': hook.contrast.term.bank.state_dict(), 'net': runner.model.module.generator.state_dict(),
+                'wrapper': type(runner.model).__name__, 'drawn': hook.contrast.term.bank.drawn, 'seed': runner.seed,
+                'steps': hook.steps.count}, f'{name}_rank{os.environ["RANK"]}.pth')
 """
 
 
-def launch(folder: Path, name: str, config: dict, processes: int = 2) -> list[dict]:
+def launch(folder: Path, configs: dict[str, dict], processes: int = 2) -> dict[str, list[dict]]:
+    """Train by the configs, one after the other, in the same two processes; return what every rank ended with."""
     (folder / 'run.py').write_text(SCRIPT)
-    Config(config).dump(str(folder / f'{name}.py'))
+    for name, config in configs.items():
+        Config({**config, 'experiment_name': name}).dump(str(folder / f'{name}.py'))
     subprocess.run([sys.executable, '-m', 'torch.distributed.run', f'--nproc_per_node={processes}', '--rdzv_backend',
-                    'c10d', '--rdzv_endpoint', 'localhost:0', 'run.py', f'{name}.py', name], cwd=folder, check=True,
+                    'c10d', '--rdzv_endpoint', 'localhost:0', 'run.py', *configs], cwd=folder, check=True,
                    env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(Path(__file__).parent)})
-    return [torch.load(folder / f'{name}_rank{rank}.pth', weights_only=True) for rank in range(processes)]
+    return {name: [torch.load(folder / f'{name}_rank{rank}.pth', weights_only=True) for rank in range(processes)]
+            for name in configs}
 
 
 def test_two_processes_keep_one_history_and_resume(config, tmp_path):
     def made(iters, name, **changes):
         return config(iters=iters, hook={'history': {'update_iter': [1, 2], 'negatives_per_iter': 1}},
                       launcher='pytorch', randomness={'seed': 0, 'diff_rank_seed': True},
-                      model_wrapper_cfg={'type': 'MMDistributedDataParallel', 'device_ids': None}, work_dir=str(tmp_path / name), **changes)
+                      model_wrapper_cfg={'type': 'MMDistributedDataParallel', 'device_ids': None},
+                      work_dir=str(tmp_path / name), **changes)
 
-    straight = launch(tmp_path, 'straight', made(4, 'straight'))
-    launch(tmp_path, 'begun', made(2, 'parts'))
-    resumed = launch(tmp_path, 'resumed', made(4, 'parts', resume=True))
+    runs = launch(tmp_path, {'straight': made(4, 'straight'), 'begun': made(2, 'parts'),
+                             'resumed': made(4, 'parts', resume=True)})
+    straight, resumed = runs['straight'], runs['resumed']
+    assert runs['begun'][0]['steps'] == 2
     assert straight[0]['wrapper'] == 'MMDistributedDataParallel' and straight[0]['steps'] == 4
     assert straight[0]['seed'] != straight[1]['seed'], 'every rank has its own seed here'
     for other in (straight[1], *resumed):
@@ -56,5 +62,4 @@ def test_two_processes_keep_one_history_and_resume(config, tmp_path):
     for name, value in straight[0]['net'].items():
         if 'running' not in name:
             assert torch.equal(value, straight[1]['net'][name]) and torch.equal(value, resumed[0]['net'][name]), name
-    log = next((tmp_path / 'resumed').parent.glob('parts/*/*.log')).read_text()
-    assert 'loss_spn: -' in log
+    assert all('loss_spn: -' in log.read_text() for log in tmp_path.glob('parts/*/*.log'))
