@@ -18,6 +18,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -121,9 +122,11 @@ def outcomes(images: dict[str, Path], plan: PairPlan, workers: int) -> Iterator[
     """The outcomes in the order of the keys, so that the same input gives the same LMDB whatever the workers."""
     with_lr = plan.scale > 1
     if with_lr:
-        # once here, before the processes are forked, rather than in each of them
-        basicsr_imresize()
-    pool = ProcessPoolExecutor(min(workers, len(images)), initializer=start_worker, initargs=(with_lr,))
+        basicsr_imresize()  # if it is missing, say so before anything is started
+    # not forked from here: OpenCV and PyTorch hang in the fork of a process in which their threads have run
+    context = get_context('forkserver')
+    context.set_forkserver_preload(['cv2', *(['torch'] if with_lr else [])])
+    pool = ProcessPoolExecutor(min(workers, len(images)), context, start_worker, (with_lr,))
     try:
         yield from pool.map(partial(work_on, plan=plan), images.items())
     finally:
