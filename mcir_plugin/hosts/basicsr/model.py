@@ -8,6 +8,7 @@ import torch
 from basicsr.archs import build_network
 from basicsr.losses import build_loss
 from basicsr.utils import get_root_logger
+from torch import distributed
 
 from mcir_plugin.config import ContrastConfig, read_contrast
 from mcir_plugin.contrast import ContrastTerm
@@ -93,8 +94,16 @@ def build_term(model: Any, config: ContrastConfig) -> ContrastTerm:
     """Build bank, loss and schedule for a model from its options."""
     loss = build_loss({'type': config.spn.type, **config.spn.kwargs()}).to(model.device)
     with summary.quiet():
-        return term.build_term(model.net_g, config.history, loss, model.opt['manual_seed'],
+        return term.build_term(model.net_g, config.history, loss, shared_seed(model.opt),
                                lambda: build_network(model.opt['network_g']))
+
+
+def shared_seed(opt: dict[str, Any]) -> int:
+    """Return rank 0's ``manual_seed``: where the option file gives none, BasicSR draws another one on each rank."""
+    seed = [opt['manual_seed']]
+    if opt['dist']:
+        distributed.broadcast_object_list(seed, 0)
+    return seed[0]
 
 
 def with_history(cls: type) -> type:
