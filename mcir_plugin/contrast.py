@@ -70,7 +70,7 @@ class ContrastTerm:
         if factor == 0:
             return None
         negatives = self.bank.negatives(*inputs, select=select, **kwargs)
-        term, distances = self.loss.score(pred, (negative.reshape(pred.shape) for negative in negatives))
+        term, distances = self.loss.score(pred, negatives)
         term = self._bounded(term * factor, reference)
         self.record.term = term.detach()
         self.record.distances.update(zip(self.bank.drawn, distances.unbind(), strict=True))

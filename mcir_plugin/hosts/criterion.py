@@ -5,27 +5,35 @@ It answers with its value plus the contrastive term, so no training step is writ
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from mcir_plugin.contrast import ContrastTerm
 from mcir_plugin.errors import McirError
-
-Path = tuple[Any, ...]
+from mcir_plugin.hosts.outputs import Path, Select, View, follow, is_copy_of, leaves, view_of
 
 
 class PairingError(McirError, RuntimeError):
     """The criterion was called with something that the network did not return."""
 
 
+class Call(NamedTuple):
+    """One call of the network."""
+
+    inputs: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    output: Any
+
+
 class Capture:
-    """Remembers the latest call of the network inside a training step: inputs, keyword arguments, output."""
+    """Remembers the calls of the network inside a training step, and finds the one that an image comes from."""
 
     def __init__(self, network: nn.Module) -> None:
         self.active = False
-        self.clear()
+        self.calls: list[Call] = []
+        self._copied: set[Path] = set()  # outputs whose processed copies have been compared with them
         self._handle = network.register_forward_hook(self._remember, with_kwargs=True)
 
     def detach(self) -> None:
@@ -33,28 +41,32 @@ class Capture:
         self._handle.remove()
 
     def clear(self) -> None:
-        """Forget the call, so that neither inputs nor graph stay alive between steps."""
-        self.inputs: tuple[Any, ...] = ()
-        self.kwargs: dict[str, Any] = {}
-        self.output: Any = None
+        """Forget the calls, so that neither inputs nor graphs stay alive between steps."""
+        self.calls.clear()
 
-    def select_like(self, pred: Tensor) -> Callable[[Any], Tensor] | None:
-        """Return a function that picks from a negative's output what ``pred`` is in the network's; None if nothing is.
+    def find(self, pred: Tensor) -> tuple[Call, Select] | None:
+        """Return the call that made ``pred``, and what picks the same from a negative's output; None if none did.
 
-        The same tensor, or a view of its memory, is preferred; otherwise the first output of the same shape.
+        ``pred`` is an output itself, a view of one (a frame, a flattened video, a transposed image), which is taken of
+        the negatives as well, or a copy of one in another precision or clamped.
         """
-        leaves = list(_leaves(self.output))
-        same = [path for path, leaf in leaves if leaf is pred or _same_memory(leaf, pred)]
-        alike = same or [path for path, leaf in leaves if leaf.shape == pred.shape]
-        return (lambda output: _follow(output, alike[0])) if alike else None
+        outputs = [(call, path, leaf) for call in reversed(self.calls) for path, leaf in leaves(call.output)]
+        for call, path, leaf in outputs:
+            if (view := view_of(leaf, pred)) is not None:
+                return call, partial(_pick, path=path, view=view)
+        for call, path, leaf in outputs:
+            if leaf.shape == pred.shape and (path in self._copied or is_copy_of(leaf, pred)):
+                self._copied.add(path)
+                return call, partial(_pick, path=path)
+        return None
 
     def shapes(self) -> list[tuple[int, ...]]:
         """Return the shapes of all tensors that the network returned."""
-        return [tuple(leaf.shape) for _, leaf in _leaves(self.output)]
+        return [tuple(leaf.shape) for call in self.calls for _, leaf in leaves(call.output)]
 
     def _remember(self, module: nn.Module, inputs: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         if self.active:
-            self.inputs, self.kwargs, self.output = inputs, kwargs, output
+            self.calls.append(Call(inputs, kwargs, output))
 
 
 class StepContrast:
@@ -104,15 +116,15 @@ class StepContrast:
         if not self.capture.active or self.paired:
             return value
         self.asked = True
-        select = self.capture.select_like(pred)
-        if select is None:
+        found = self.capture.find(pred)
+        if found is None:
             self.unpaired = (f'The criterion was called with an image of shape {tuple(pred.shape)}, but the network '
                              f'returned {self.capture.shapes()}: no negative can be paired with it. Does the model '
                              'process the output of the network before the loss? Then spn_opt cannot be used with it.')
             return value
         self.paired, self.pred, self.gt = True, pred.detach(), gt
-        term = self.term(pred, *self.capture.inputs, step=self.step, reference=value, select=select,
-                         **self.capture.kwargs)
+        call, select = found
+        term = self.term(pred, *call.inputs, step=self.step, reference=value, select=select, **call.kwargs)
         self.value, self.added, self.total = value, term, value if term is None else value + term
         return self.total
 
@@ -164,22 +176,6 @@ class CompositeCriterion(nn.Module):
             return getattr(super().__getattr__('criterion'), name)
 
 
-def _leaves(output: Any, path: Path = ()) -> Iterator[tuple[Path, Tensor]]:
-    if isinstance(output, Tensor):
-        yield path, output
-    elif isinstance(output, (tuple, list, dict)):
-        items = output.items() if isinstance(output, dict) else enumerate(output)
-        for key, part in items:
-            yield from _leaves(part, (*path, key))
-
-
-def _follow(output: Any, path: Path) -> Tensor:
-    for key in path:
-        output = output[key]
-    return output
-
-
-def _same_memory(leaf: Tensor, pred: Tensor) -> bool:
-    return leaf.numel() == pred.numel() and leaf.data_ptr() == pred.data_ptr() and leaf.numel() > 0
-
-
+def _pick(output: Any, path: Path, view: View | None = None) -> Tensor:
+    leaf = follow(output, path)
+    return leaf if view is None else view(leaf)

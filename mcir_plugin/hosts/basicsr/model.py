@@ -65,7 +65,7 @@ class HistoryMixin:
     def reduce_loss_dict(self, loss_dict: dict[str, torch.Tensor]) -> dict[str, float]:
         """Log the criterion and the term apart: ``l_pix`` keeps its meaning, ``l_spn`` joins it."""
         contrast = self.contrast
-        joined = next((k for k, v in loss_dict.items() if v is not None and v is contrast.total), None)
+        joined = next((k for k, v in loss_dict.items() if summary.is_same(v, contrast.total)), None)
         log_dict = super().reduce_loss_dict(summary.split_losses(loss_dict, joined, contrast, self._logs_now()))
         require_finite(self, log_dict, contrast.step)
         if joined is not None:

@@ -74,6 +74,11 @@ def split_losses(loss_dict: dict[str, Tensor], joined: str | None, contrast: Ste
     return split
 
 
+def is_same(logged: Any, total: Tensor | None) -> bool:
+    """Return whether a logged value is the joined total, itself or detached: both share their memory."""
+    return isinstance(logged, Tensor) and total is not None and logged.data_ptr() == total.data_ptr()
+
+
 def ages(contrast: StepContrast) -> dict[str, float]:
     """Return ``spn/age_k``: iterations since negative k was refreshed."""
     return {f'spn/age_{k + 1}': float(age) for k, age in enumerate(contrast.term.bank.ages(contrast.step))}

@@ -43,7 +43,6 @@ for model in {models}:
     realesrgan.train.train_pipeline('.')
     print('trained', MODEL_REGISTRY.get(model).__module__)
 """
-PAIRING = pytest.mark.xfail(strict=True, reason='Capture pairs by size and by the latest call only')
 
 
 @pytest.fixture
@@ -121,9 +120,7 @@ def run_python(folder: Path, *command: str) -> str:
 @pytest.mark.parametrize(('model', 'network'), [
     ('TupleModel', 'TupleNet'), ('TupleModel', 'ListNet'), ('DictModel', 'DictNet'), ('NoiseModel', 'NoiseNet'),
     ('FlatFramesModel', 'FramesNet'), ('SRModel', 'LockedNet'),
-    pytest.param('CentreFrameModel', 'FramesNet', marks=PAIRING),
-    pytest.param('TurnedModel', 'PlainNet', marks=PAIRING),
-    pytest.param('TwicePredictingModel', 'PlainNet', marks=PAIRING),
+    ('CentreFrameModel', 'FramesNet'), ('TurnedModel', 'PlainNet'), ('TwicePredictingModel', 'PlainNet'),
 ])
 def test_negative_is_what_the_criterion_saw(odd, train, model, network):
     """The network of the step before, on the same input, gives the very output that the criterion is shown."""
@@ -149,7 +146,6 @@ def test_output_that_cannot_be_paired_is_an_error(odd, tmp_path, monkeypatch, ca
     assert 'no negative can be paired' in said and 'spn_opt' in said
 
 
-@pytest.mark.xfail(strict=True, reason='the joined value is recognised by identity only')
 def test_detached_loss_in_the_log(odd, train, options):
     lines = train(odd('DetachingModel', 'PlainNet')).lines()
     plain = odd('DetachingModel', 'PlainNet')
