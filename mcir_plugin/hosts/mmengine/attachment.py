@@ -43,8 +43,8 @@ class Attachment:
             del self.model.parse_losses
 
     def _join(self, loss: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], value: Any) -> Any:
-        bound = inspect.signature(loss.forward).bind(*args, **kwargs).arguments
-        pred, target = [*bound.values(), None][:2]
+        named = inspect.signature(loss.forward).bind(*args, **kwargs).arguments  # whatever they are called there
+        pred, target = [*(args if len(args) > 1 else named.values()), None][:2]
         return self.contrast.join_first(value, pred, target)
 
     def _parse_split(self, losses: dict[str, Any], *args: Any, **kwargs: Any) -> Any:

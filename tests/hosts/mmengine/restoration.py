@@ -41,7 +41,8 @@ class MeanL1(nn.Module):
         super().__init__()
         self.register_buffer('scale', torch.tensor(loss_weight))
 
-    def forward(self, pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    def forward(self, *images: Tensor) -> Tensor:
+        pred, target = images
         return self.scale * (pred - target).abs().mean()
 
 
