@@ -39,7 +39,7 @@ def view_of(leaf: Tensor, pred: Tensor) -> View | None:
         leaf (Tensor): An output of the network.
         pred (Tensor): What the criterion was shown.
     """
-    if leaf.untyped_storage().data_ptr() != pred.untyped_storage().data_ptr() or not leaf.numel():
+    if leaf.untyped_storage().data_ptr() != pred.untyped_storage().data_ptr() or not pred.numel():
         return None
     offset = pred.storage_offset() - leaf.storage_offset()
     if (leaf.shape, leaf.stride(), 0) == (pred.shape, pred.stride(), offset):
