@@ -35,6 +35,7 @@ class HistoryMixin:
     """
 
     contrast: StepContrast
+    _told = False
 
     def init_training_settings(self) -> None:
         """Let the model build its losses and optimizers, then wrap the first criterion there is."""
@@ -65,15 +66,25 @@ class HistoryMixin:
     def reduce_loss_dict(self, loss_dict: dict[str, torch.Tensor]) -> dict[str, float]:
         """Log the criterion and the term apart: ``l_pix`` keeps its meaning, ``l_spn`` joins it."""
         contrast = self.contrast
-        joined = next((k for k, v in loss_dict.items() if summary.is_same(v, contrast.total)), None)
+        joined = self._joined_name(loss_dict)
         log_dict = super().reduce_loss_dict(summary.split_losses(loss_dict, joined, contrast, self._logs_now()))
         require_finite(self, log_dict, contrast.step)
-        if joined is not None:
-            log_dict['spn/ratio'] = abs(log_dict['l_spn']) / max(abs(log_dict[joined]), 1e-12)
+        if contrast.paired:
+            value = contrast.value.item() if joined is None else log_dict[joined]
+            log_dict['spn/ratio'] = abs(log_dict['l_spn']) / max(abs(value), 1e-12)
             self._watch(log_dict['spn/ratio'], contrast.step)
         if self._logs_now():
             log_dict.update(summary.ages(contrast))
         return OrderedDict(log_dict)
+
+    def _joined_name(self, loss_dict: dict[str, torch.Tensor]) -> str | None:
+        """Return the name in the log of the value that holds criterion plus term; say once if there is none."""
+        name = next((k for k, v in loss_dict.items() if summary.is_same(v, self.contrast.total)), None)
+        if name is None and self.contrast.paired and not self._told:
+            self._told = True
+            get_root_logger().warning('The model does not log the value of its criterion by itself (a sum, or scaled): '
+                                      'what it logs includes l_spn. Said once.')
+        return name
 
     def _logs_now(self) -> bool:
         return self.contrast.step % self.opt['logger']['print_freq'] == 0

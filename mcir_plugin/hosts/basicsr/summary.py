@@ -59,18 +59,19 @@ def split_losses(loss_dict: dict[str, Tensor], joined: str | None, contrast: Ste
 
     Args:
         loss_dict (dict[str, Tensor]): As the model collected it; ``joined`` holds criterion plus term.
-        joined (str | None): Name under which the model logs the composite's value, None if it was not asked.
+        joined (str | None): Name under which the model logs the composite's value, None if it does not.
         contrast (StepContrast): The running step.
         with_distances (bool): Add the negatives' distances ``spn/dist_k``, k counted from 1.
     """
     split = OrderedDict(loss_dict)
-    if joined is None:
+    if not contrast.paired:
         return split
-    split[joined] = contrast.value.detach()
-    record = contrast.term.record
-    split['l_spn'] = torch.zeros_like(split[joined]) if record.term is None else record.term.to(split[joined])
+    value, record = contrast.value.detach(), contrast.term.record
+    if joined is not None:
+        split[joined] = value
+    split['l_spn'] = torch.zeros_like(value) if record.term is None else record.term.to(value)
     if with_distances:
-        split.update({f'spn/dist_{k + 1}': record.distances[k].to(split[joined]) for k in sorted(record.distances)})
+        split.update({f'spn/dist_{k + 1}': record.distances[k].to(value) for k in sorted(record.distances)})
     return split
 
 

@@ -184,3 +184,15 @@ class DetachingModel(SRModel):
         l_pix.backward()
         self.optimizer_g.step()
         self.log_dict = self.reduce_loss_dict({'l_pix': l_pix.detach()})
+
+
+@MODEL_REGISTRY.register()
+class SummingModel(OddModel):
+    """Asks its criterion twice and logs the sum."""
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        self.optimizer_g.zero_grad()
+        l_pix = sum(self.cri_pix(output, self.gt) for output in self.net_g(self.lq))
+        l_pix.backward()
+        self.optimizer_g.step()
+        self.log_dict = self.reduce_loss_dict(OrderedDict(l_pix=l_pix))

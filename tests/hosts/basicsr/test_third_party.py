@@ -154,6 +154,15 @@ def test_detached_loss_in_the_log(odd, train, options):
     assert all(values['l_spn'] < 0 for values in lines.values())
 
 
+def test_sum_of_criteria_in_the_log(odd, train):
+    """What is logged cannot be told apart from the term; the term is logged nevertheless, and the log says so."""
+    run = train(odd('SummingModel', 'ListNet'))
+    for values in run.lines().values():
+        assert values['l_spn'] < 0
+        assert 0 < values['spn/ratio'] < 1
+    assert run.log.count('includes l_spn') == 1
+
+
 def test_names_that_moved_are_found_where_hat_imports_them():
     """HAT was written for BasicSR 1.3; in the conversion itself white is Y = 235, as ITU-R BT.601 has it."""
     import numpy as np
