@@ -173,7 +173,8 @@ class HistoryBank(nn.Module):
                      seed: int) -> tuple[nn.Module, ...]:
         """Return one network at full precision that stored copies are loaded into; none where they run themselves."""
         tensor = first_tensor(copy)
-        stays = _dtype(dtype) in (None, tensor.dtype) and torch.device(device or tensor.device) == tensor.device
+        wanted = torch.empty(0, device=device or tensor.device).device  # 'cuda' becomes 'cuda:0', the current one
+        stays = _dtype(dtype) in (None, tensor.dtype) and wanted == tensor.device
         return () if stays else (fresh_copy(copy, factory, seed).requires_grad_(False).eval(), )
 
     @staticmethod

@@ -44,8 +44,10 @@ def view_of(leaf: Tensor, pred: Tensor) -> View | None:
     offset = pred.storage_offset() - leaf.storage_offset()
     if (leaf.shape, leaf.stride(), 0) == (pred.shape, pred.stride(), offset):
         return _itself
-    inside = offset >= 0 and offset + _reach(pred) <= _reach(leaf)
-    if not (inside and _reach(leaf) == leaf.numel()):  # it shows memory between or beyond the elements of the leaf
+    dense = _reach(leaf) == leaf.numel()  # else there is memory between its elements, which pred must not show
+    inside = dense and offset >= 0 and offset + _reach(pred) <= _reach(leaf)
+    whole = (offset, pred.numel(), _reach(pred)) == (0, leaf.numel(), _reach(leaf))
+    if not (inside or whole):
         return None
     size, stride, layout = pred.shape, pred.stride(), leaf.stride()
 

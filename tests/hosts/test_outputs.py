@@ -49,6 +49,8 @@ def test_view_of_a_slice_that_shows_more_than_the_slice():
     cropped = whole[..., :6, :6]
     assert view_of(cropped, whole) is None and view_of(cropped, whole[..., 1:7, :6]) is None
     assert view_of(cropped, cropped)(whole) is whole
+    other = torch.rand(2, 3, 6, 6)
+    assert torch.equal(view_of(cropped, cropped.view(-1, 6, 6))(other), other.view(-1, 6, 6))
 
 
 @pytest.mark.parametrize(('change', 'is_copy'), [
