@@ -65,6 +65,16 @@ install_project() {
     "$@" --constraints "$CONSTRAINTS" --build-constraints "$CONSTRAINTS" -e "$extras"
 }
 
+# installs one more package, without its dependencies
+add_package() {
+    if command -v uv >/dev/null; then
+        uv pip install --quiet --python "$VENV/bin/python" --no-deps "$1"
+    else
+        "$VENV/bin/python" -m uv pip install --quiet --python "$VENV/bin/python" --no-deps "$1" 2>/dev/null ||
+            "$VENV/bin/python" -m pip install --quiet --no-deps "$1"
+    fi
+}
+
 prepare_environment() {
     local version stamp="$VENV/.installed"
     version="$(version_of "$VENV/bin/python")"
