@@ -156,7 +156,7 @@ class HistoryBank(nn.Module):
                 f'The checkpoint holds {extra["num_negatives"]} negatives, but the options ask for '
                 f'{self.num_negatives}. Resume with as many update_iter entries as before, or begin a new run from the '
                 'saved network (path.pretrain_network_g) instead of resuming.')
-        return super().load_state_dict(state_dict, strict)
+        return super().load_state_dict(state_dict, strict, assign)
 
     @torch.no_grad()
     def _first_copy(self, init_noise: float, factory: Callable[[], nn.Module] | None, seed: int) -> nn.Module:
