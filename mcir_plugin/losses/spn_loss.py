@@ -1,112 +1,24 @@
 """The SPN loss: the output is pushed away from what earlier states of the same network make of the same input."""
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from types import MappingProxyType
-from typing import Any
+from itertools import chain
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mcir_plugin.losses.distances import check_choices, distance
-from mcir_plugin.losses.features import VGGFeatures
+from mcir_plugin.losses.feature_loss import DEFAULT_LAYER_WEIGHTS, FeatureLoss
+from mcir_plugin.losses.forms import Difference, Form, Hinge, InfoNCE, Ratio, Reference
+from mcir_plugin.losses.gate import GroundTruthGate
+from mcir_plugin.losses.inputs import above_zero, images_like
 from mcir_plugin.losses.vgg_weights import WeightsSource
 
-DEFAULT_LAYER_WEIGHTS = MappingProxyType({'relu1_2': 0.2, 'relu2_2': 0.3, 'relu3_3': 0.5})
+FORMS = ('difference', 'ratio', 'hinge', 'infonce')
+WITH_POSITIVE = ('ratio', 'infonce')
+GATED = ('difference', 'hinge')
 
 
-def spn_loss(pred_features: Sequence[Tensor],
-             negative_features: Iterable[Sequence[Tensor]],
-             weights: Sequence[float],
-             criterion: str = 'l1',
-             reduction: str = 'mean') -> tuple[Tensor, Tensor]:
-    """Mean over the negatives of the weighted feature distance, 1/K sum_k sum_l w_l d(phi_l(pred), phi_l(neg_k)).
-
-    The negatives are asked for one at a time, and nothing of one is kept when the next is asked for: the gradient of
-    its distance is taken at once and added up, so memory does not grow with K. The result is differentiable once, with
-    respect to ``pred_features`` only; a backward pass with ``create_graph=True`` raises a RuntimeError.
-
-    Args:
-        pred_features (Sequence[Tensor]): phi(pred): one tensor of any shape per layer.
-        negative_features (Iterable[Sequence[Tensor]]): phi(neg_k) for k = 1..K: tensors of the same shapes.
-        weights (Sequence[float]): w_l, one per layer.
-        criterion (str): ``l1``, ``l2``, ``smooth_l1`` or ``charbonnier``. Default: ``l1``.
-        reduction (str): ``mean`` or ``sum`` over the elements of a layer. Default: ``mean``.
-
-    Returns:
-        tuple[Tensor, Tensor]: The mean distance, a scalar with a positive sign; and the distance of every negative, of
-        shape (K,), detached.
-
-    Raises:
-        ValueError: No negative, unknown criterion or reduction, or numbers of layers or shapes that differ.
-    """
-    check_choices(criterion, reduction)
-    differentiable = torch.is_grad_enabled() and any(feature.requires_grad for feature in pred_features)
-    total = _Accumulator(pred_features, weights, partial(distance, criterion=criterion, reduction=reduction),
-                         differentiable)
-    for features in negative_features:
-        total.add(features)
-        del features  # else it would live on while the iterator makes the next one
-    if not total.distances:
-        raise ValueError('The SPN loss needs at least one negative, received none.')
-    distances = torch.stack(total.distances)
-    mean = distances.mean()
-    if differentiable:
-        mean = _KnownGradient.apply(mean, total.gradients, 1 / len(distances), *pred_features)
-    return mean, distances
-
-
-class _Accumulator:
-    """Distances from one prediction to negatives, and the sum of their gradients."""
-
-    def __init__(self, pred_features: Sequence[Tensor], weights: Sequence[float],
-                 measure: Callable[[Tensor, Tensor], Tensor], differentiable: bool) -> None:
-        self.leaves = [feature.detach().requires_grad_(differentiable) for feature in pred_features]
-        self.gradients = [torch.zeros_like(feature) for feature in pred_features] if differentiable else []
-        self.weights = weights
-        self.measure = measure
-        self.distances: list[Tensor] = []
-
-    def add(self, features: Sequence[Tensor]) -> None:
-        """Take in phi of one more negative, without keeping it."""
-        shapes, expected = ([tuple(tensor.shape) for tensor in group] for group in (features, self.leaves))
-        if shapes != expected:
-            raise ValueError(f'Features of a negative have the shapes {shapes}, those of the prediction {expected}.')
-        self.distances.append(sum(self._layer(index, feature) for index, feature in enumerate(features)))
-
-    def _layer(self, index: int, feature: Tensor) -> Tensor:
-        leaf = self.leaves[index]
-        # set here, because a generator that makes its negatives under no_grad leaves that on between two of them
-        with torch.set_grad_enabled(leaf.requires_grad):
-            value = self.weights[index] * self.measure(leaf, feature.detach())
-        if leaf.requires_grad:
-            self.gradients[index] += torch.autograd.grad(value, leaf)[0]
-        return value.detach()
-
-
-class _KnownGradient(torch.autograd.Function):
-    """A value whose gradient with respect to some tensors has been computed already, up to a factor."""
-
-    @staticmethod
-    def forward(ctx: Any, value: Tensor, gradients: list[Tensor], factor: float, *tensors: Tensor) -> Tensor:
-        """Return the value; ``gradients[i] * factor`` is its gradient with respect to ``tensors[i]``."""
-        ctx.save_for_backward(*gradients)
-        ctx.factor = factor
-        return value.clone()
-
-    @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-        """Hand on the gradients that are already there."""
-        if torch.is_grad_enabled():  # once_differentiable would miss it where the incoming gradient is a constant
-            raise RuntimeError('The SPN loss can be differentiated only once: call backward() without create_graph, or '
-                               'take derivatives of second order of the other terms alone.')
-        scale = grad_output * ctx.factor
-        needed = ctx.needs_input_grad[3:]
-        return None, None, None, *(scale * grad if need else None
-                                   for grad, need in zip(ctx.saved_tensors, needed, strict=True))
-
-
-class SPNLoss(nn.Module):
+class SPNLoss(FeatureLoss):
     r"""Self-Prior guided Negative loss of model-contrastive training.
 
     With phi_l the features at layer l of a frozen VGG, neg_k the output of the k-th history model for the same input as
@@ -130,6 +42,15 @@ class SPNLoss(nn.Module):
     - It is unbounded below: with a large ``loss_weight`` it can outgrow the reconstruction loss.
     - It computes in the dtype of the extractor, float32 (float64 after ``.double()``), also under autocast.
 
+    ``form`` replaces the subtracted distance by another use of the same negatives; :mod:`mcir_plugin.losses.forms` has
+    the formulas and bounds. For ``ratio`` and ``infonce`` ground truth is the positive, in feature space. These forms
+    are published for other negatives (hazy images, other networks, degraded copies); with those of a history a ratio
+    has a small denominator, and its gradient is large. The defaults of ``eps`` (AECR-Net) and ``tau`` (PNE-Net) are
+    published. ``loss_weight`` was published for ``difference``; for their own terms PNE-Net has 0.01 (InfoNCE) and DCKD
+    0.1 (ratio). ``margin`` is ours: it is in units of ``spn/dist_k`` of the log, which depend on network, extractor and
+    task, so read them there and choose a margin of their size (with ImageNet weights, a photograph is 0.1 away from
+    itself with noise of 0.7 % of its range). SEC-Depth lets its margin decay; that it does so linearly is ours.
+
     Args:
         loss_weight (float): lambda, zero or more; the attribute may be changed during training. Default: 1e-3.
         layer_weights (Mapping[str, float]): Layer name to a weight above zero; see :class:`VGGFeatures` for the names.
@@ -140,6 +61,16 @@ class SPNLoss(nn.Module):
         range_norm (bool): Images are in [-1, 1] and are mapped to [0, 1]. Default: False.
         criterion (str): ``l1``, ``l2``, ``smooth_l1`` or ``charbonnier``. Default: ``l1``.
         reduction (str): ``mean`` or ``sum`` over the elements of a layer, the batch included. Default: ``mean``.
+        form (str): ``difference``, ``ratio``, ``hinge`` or ``infonce``. Default: ``difference``, as published.
+        gate (str | None): ``ground_truth`` compares features only where the output is worse than the negative: the
+            elements of layer l are weighted by the share of such pixels among those that they cover, see
+            :class:`mcir_plugin.losses.gate.GroundTruthGate`; the mean is still over all elements. For ``difference``
+            and ``hinge``. Default: None, as published.
+        margin (float): Of ``hinge``, above zero. Default: 0.1.
+        margin_decay_iter (int | None): The margin falls linearly to 0 over this many iterations, and the term with it.
+            Default: None, constant.
+        tau (float): Temperature of ``infonce``, above zero. Default: 2.
+        eps (float): Added to the denominator of ``ratio``, above zero. Default: 1e-7.
 
     Raises:
         FeatureWeightsError: There are no usable weights.
@@ -162,72 +93,69 @@ class SPNLoss(nn.Module):
                  use_input_norm: bool = True,
                  range_norm: bool = False,
                  criterion: str = 'l1',
-                 reduction: str = 'mean') -> None:
-        super().__init__()
-        check_choices(criterion, reduction)
-        if not isinstance(layer_weights, Mapping):
-            raise TypeError('layer_weights must map layer names to weights, for example {relu1_2: 0.2}; received '
-                            f'{layer_weights!r}.')
-        self.loss_weight = _number('loss_weight', loss_weight)
-        self.layer_weights = {name: _number(f'layer_weights.{name}', weight) for name, weight in layer_weights.items()}
-        if 0 in self.layer_weights.values():
-            raise ValueError(f'layer_weights is {dict(layer_weights)}; a weight must be above 0: leave the layer out.')
-        self.criterion = criterion
-        self.reduction = reduction
-        self.extractor = VGGFeatures(self.layer_weights, vgg_type, vgg_weights, use_input_norm, range_norm)
+                 reduction: str = 'mean',
+                 form: str = 'difference',
+                 gate: str | None = None,
+                 margin: float = 0.1,
+                 margin_decay_iter: int | None = None,
+                 tau: float = 2.,
+                 eps: float = 1e-7) -> None:
+        if form not in FORMS:
+            raise ValueError(f'form is {form!r}; it must be one of {", ".join(FORMS)}.')
+        if gate not in (None, 'ground_truth') or (gate and form not in GATED):
+            raise ValueError(f'gate is {gate!r} with form {form!r}; it must be None, or ground_truth with form '
+                             f'{" or ".join(GATED)}.')
+        super().__init__(loss_weight, layer_weights, vgg_type, vgg_weights, use_input_norm, range_norm, criterion,
+                         reduction)
+        self.form = form
+        self.gate = gate
+        self.margin = above_zero('margin', margin)
+        self.margin_decay_iter = None if margin_decay_iter is None else above_zero('margin_decay_iter',
+                                                                                   margin_decay_iter)
+        self.tau = above_zero('tau', tau)
+        self.eps = above_zero('eps', eps)
+        positive = form in WITH_POSITIVE
+        decays = form == 'hinge' and margin_decay_iter is not None
+        self.needs = frozenset({'negatives', *(['gt'] if positive or gate else []), *(['step'] if decays else [])})
+        self.lower_bound = None if form == 'difference' else 0.
+        self.own_images = int(positive)
 
-    def forward(self, pred: Tensor, negatives: Tensor | Iterable[Tensor]) -> Tensor:
-        """The term to add to the total loss.
+    def score(self, pred: Tensor, negatives: Tensor | Iterable[Tensor] | None = None, *, gt: Tensor | None = None,
+              lq: Tensor | None = None, step: int | None = None) -> tuple[Tensor, Tensor]:
+        """The term, and the distance of every negative for the log. See :meth:`FeatureLoss.score`."""
+        self.require(pred, negatives=negatives, gt=gt, step=step)
+        form = self._form(step)
+        return self.contrast(pred, self._references(form, pred, negatives, gt), form)
 
-        Args:
-            pred (Tensor): of shape (N, C, H, W) or (N, T, C, H, W), C being 1 or 3, in [0, 1] ([-1, 1] with
-                ``range_norm``).
-            negatives (Tensor | Iterable[Tensor]): One negative or several, each of the shape of ``pred``. An iterator
-                is consumed one negative at a time. No gradient flows into them.
+    def formula(self) -> str:
+        """Return what is added to the total loss in words, sign first."""
+        what = {'difference': 'mean distance to the negatives',
+                'ratio': 'distance to ground truth / mean distance to the negatives',
+                'hinge': f'mean of max({self.margin:g} - distance to a negative, 0)',
+                'infonce': f'InfoNCE of ground truth among the negatives (tau {self.tau:g})'}[self.form]
+        where = ', where the output is worse than the negative' if self.gate else ''
+        decay = (f', the margin falls to 0 over {self.margin_decay_iter:g} iterations' if 'step' in self.needs else '')
+        return f'{"-" if self.form == "difference" else "+"} {self.loss_weight:g} * {what}{where}{decay}'
 
-        Returns:
-            Tensor: A scalar, zero or less.
+    def _form(self, step: int | None) -> Form:
+        weights = self.layer_weights.values()
+        forms: dict[str, Callable[[], Form]] = {
+            'difference': lambda: Difference(weights),
+            'ratio': lambda: Ratio(weights, self.eps),
+            'hinge': lambda: Hinge(weights, self._margin(step)),
+            'infonce': lambda: InfoNCE(weights, self.tau),
+        }
+        return forms[self.form]()
 
-        Raises:
-            TypeError: Something is not a floating point tensor.
-            ValueError: No negative, a negative of another shape, or images that the extractor does not take.
-        """
-        return self.score(pred, negatives)[0]
+    def _margin(self, step: int | None) -> float:
+        return self.margin * (max(0., 1 - step / self.margin_decay_iter) if 'step' in self.needs else 1)
 
-    def score(self, pred: Tensor, negatives: Tensor | Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-        """The term, and the distance of every negative for the log.
-
-        Args:
-            pred (Tensor): As for :meth:`forward`.
-            negatives (Tensor | Iterable[Tensor]): As for :meth:`forward`.
-
-        Returns:
-            tuple[Tensor, Tensor]: The term of :meth:`forward`; and sum_l w_l d(phi_l(pred), phi_l(neg_k)) of shape
-            (K,), detached, without lambda.
-        """
-        if not isinstance(pred, Tensor):
-            raise TypeError(f'pred must be a tensor, received {type(pred).__name__}.')
-        if isinstance(negatives, Tensor):
-            negatives = (negatives,)
-        # map keeps no reference to the negative that it has passed on
-        features = map(partial(self._negative_features, shape=pred.shape), negatives)
-        mean, distances = spn_loss(self.extractor(pred), features, list(self.layer_weights.values()), self.criterion,
-                                   self.reduction)
-        return -self.loss_weight * mean, distances
-
-    @torch.no_grad()
-    def _negative_features(self, negative: Tensor, shape: torch.Size) -> list[Tensor]:
-        if not isinstance(negative, Tensor):
-            raise TypeError(f'A negative must be a tensor, received {type(negative).__name__}.')
-        if negative.shape != shape:
-            raise ValueError(f'A negative has the shape {tuple(negative.shape)}, pred {tuple(shape)}: negatives are '
-                             'outputs of the same network for the same input.')
-        return self.extractor(negative)
+    def _references(self, form: Form, pred: Tensor, negatives: Tensor | Iterable[Tensor],
+                    gt: Tensor | None) -> Iterator[Reference]:
+        negative = partial(_gated, form, GroundTruthGate(pred.detach(), gt)) if self.gate else form.negative
+        # map keeps no reference to what it has passed on; negatives come first, as InfoNCE asks for
+        return chain(map(negative, images_like(pred, negatives)), map(form.positive, [gt] if self.own_images else []))
 
 
-def _number(name: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f'{name} must be a number, received {value!r}.')
-    if not math.isfinite(value) or value < 0:
-        raise ValueError(f'{name} is {value!r}; it must be finite and not negative.')
-    return float(value)
+def _gated(form: Form, gate: GroundTruthGate, image: Tensor) -> Reference:
+    return form.negative(image, gate(image))

@@ -4,23 +4,18 @@ import inspect
 import pickle
 import subprocess
 import sys
-import weakref
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from loss_probes import Operations, Recorded, images
 from spn_naive import ELEMENTWISE, POSITIONS, naive_distance
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from mcir_plugin.losses import SPNLoss, spn_loss
+from mcir_plugin.losses import SPNLoss
 
 LAMBDA = 0.3
 SHALLOW = {'layer_weights': {'relu1_1': 0.4, 'relu2_1': 0.6}, 'vgg_weights': 'random:0'}
-
-
-def images(*shape, seed=0):
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def compare_with_naive(random_vgg, small_net, vgg_type, count, shape=(2, 3, 8, 9), **options):
@@ -71,30 +66,6 @@ def test_input_shapes_and_normalisations(shape, range_norm, use_input_norm, rand
     compare_with_naive(random_vgg, small_net, 'vgg16', 2, shape, use_input_norm=use_input_norm, range_norm=range_norm)
 
 
-class Recorded:
-    """Makes negatives, and fails when anything of an earlier one is alive as the next is asked for."""
-
-    def __init__(self, criterion, count):
-        self.left = list(range(count))
-        self.alive = []
-        criterion.extractor.register_forward_hook(self.remember)
-
-    def remember(self, module, inputs, features):
-        if not inputs[0].requires_grad and self.alive:
-            self.alive += [weakref.ref(feature) for feature in features]
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        assert [reference() for reference in self.alive if reference() is not None] == []
-        if not self.left:
-            raise StopIteration
-        negative = images(1, 3, 8, 8, seed=self.left.pop(0))
-        self.alive.append(weakref.ref(negative))
-        return negative
-
-
 @pytest.mark.parametrize('differentiable', [True, False])
 @pytest.mark.parametrize('criterion', list(ELEMENTWISE))
 def test_negatives_are_asked_for_one_at_a_time_and_released(criterion, differentiable):
@@ -116,18 +87,6 @@ def test_features_of_the_prediction_are_computed_once():
     negatives = [images(1, 3, 8, 8, seed=k).requires_grad_() for k in range(4)]
     loss(images(1, 3, 8, 8).requires_grad_(), negatives).backward()
     assert graph == [True] + 4 * [False]
-
-
-class Operations(TorchDispatchMode):
-    """Notes the name of every operation on tensors."""
-
-    def __init__(self):
-        super().__init__()
-        self.names = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.names.append(func.overloadpacket.__name__)
-        return func(*args, **kwargs or {})
 
 
 @pytest.mark.parametrize('criterion', list(ELEMENTWISE))
@@ -259,33 +218,6 @@ def test_gradient_twice_from_one_graph_but_no_second_derivative():
         torch.autograd.grad(term * term, pred, create_graph=True)
 
 
-def test_pure_function_with_plain_tensors():
-    a, b = torch.tensor([1., 2.], requires_grad=True), torch.tensor([[3.]])
-    mean, distances = spn_loss([a, b], iter([[torch.tensor([0., 4.]), torch.tensor([[3.]])],
-                                             [torch.tensor([3., 3.]), torch.tensor([[-1.]])]]), [1., 10.])
-    assert distances.tolist() == [1.5, 41.5]
-    assert mean.item() == 21.5
-    mean.backward()
-    assert a.grad.tolist() == [0, -0.5]  # signs (1, -1) and (-1, -1), halved by the mean, averaged over two negatives
-
-
-def test_pure_function_does_not_care_about_the_graph_of_negatives():
-    pred, negative = (torch.tensor([value], requires_grad=True) for value in (1., 3.))
-    spn_loss([pred], [[negative * 2]], [1.])[0].backward()
-    assert pred.grad.item() == -1
-    assert negative.grad is None
-
-
-@pytest.mark.parametrize(('negatives', 'message'), [
-    ([], 'at least one negative'),
-    ([[torch.zeros(2)], [torch.zeros(3)]], r'\[\(3,\)\], those of the prediction \[\(2,\)\]'),
-    ([[torch.zeros(2), torch.zeros(2)]], r'\[\(2,\), \(2,\)\]'),
-])
-def test_pure_function_refuses_what_does_not_fit(negatives, message):
-    with pytest.raises(ValueError, match=message):
-        spn_loss([torch.zeros(2)], negatives, [1.])
-
-
 def test_wrong_inputs_are_refused():
     loss = SPNLoss(**SHALLOW)
     pred = images(2, 3, 8, 8)
@@ -299,7 +231,9 @@ def test_wrong_inputs_are_refused():
     with pytest.raises(TypeError, match='A negative must be a tensor, received ndarray'):
         loss(pred, [pred.numpy()])
     with pytest.raises(TypeError, match='not iterable'):
-        loss(pred, None)
+        loss(pred, 3)
+    with pytest.raises(ValueError, match=r'SPNLoss as configured needs negatives: call it as loss\(pred, negatives\)'):
+        loss(pred)
 
 
 @pytest.mark.parametrize(('options', 'error', 'message'), [
@@ -327,7 +261,8 @@ def test_defaults_are_the_published_configuration():
     defaults = {name: parameter.default for name, parameter in inspect.signature(SPNLoss).parameters.items()}
     assert defaults == {'loss_weight': 1e-3, 'layer_weights': {'relu1_2': 0.2, 'relu2_2': 0.3, 'relu3_3': 0.5},
                         'vgg_type': 'vgg16', 'vgg_weights': None, 'use_input_norm': True, 'range_norm': False,
-                        'criterion': 'l1', 'reduction': 'mean'}
+                        'criterion': 'l1', 'reduction': 'mean', 'form': 'difference', 'gate': None, 'margin': 0.1,
+                        'margin_decay_iter': None, 'tau': 2., 'eps': 1e-7}
 
 
 def test_copies_and_state():
