@@ -8,9 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from mcir_plugin.errors import StateError
-from mcir_plugin.history.copies import averaged_parameters, bare_network, copy_exactly, first_tensor, fresh_copy
+from mcir_plugin.history.copies import average, bare_network, first_copy, fresh_copy
+from mcir_plugin.history.degrade import Degrade, build_degrade
 from mcir_plugin.history.draw import Draw
-from mcir_plugin.history.refresh import RefreshRule, build_refresh, reduce_mean, residual_std
+from mcir_plugin.history.refresh import build_refresh
+from mcir_plugin.history.residual import residual_std
+from mcir_plugin.history.rule import RefreshRule, reduce_mean
+from mcir_plugin.history.running import Running
 
 FORMAT = 1
 SEED_OFFSET = 1_000_003  # the run's own seed would give the network's own initialisation again, not a fresh one
@@ -22,24 +26,32 @@ class HistoryBank(nn.Module):
     At the start ``theta'_k = init_noise * fresh_k + (1 - init_noise) * theta``, fresh_k a seeded random initialisation;
     afterwards :meth:`update` applies ``theta'_k <- d_k * theta'_k + (1 - d_k) * theta`` where the refresh rule says so.
     Buffers are copied, not averaged. The copies are in eval mode, carry no gradient and belong to no optimizer.
-    ``state_dict`` holds everything: the copies, their ages, the rule's and the draw's state.
+    ``state_dict`` holds everything: the copies, their ages, and the state of the rule and of the random numbers.
+
+    Each copy makes one negative. With ``degrade`` there is one copy, and it makes all negatives, from degraded inputs.
 
     Source: "Learning from History" (AAAI 2024, arXiv 2309.06023); the defaults are its published configuration.
 
     Args:
         network (nn.Module): The network under training, bare or wrapped (DDP, DataParallel, torch.compile).
-        update_iter (int | Sequence[int]): Iterations between refreshes, one negative per entry.
-            Default: (100, 200, 500, 1000).
+        update_iter (int | Sequence[int] | None): Iterations between refreshes, one copy per entry.
+            Default: (100, 200, 500, 1000), with ``degrade`` 1000.
         decay (float | Sequence[float] | None): d in [0, 1), one number or one per negative, paired by position.
             Default: 0.1 (``residual_std``: 0.001).
         init_noise (float): Share of the random initialisation mixed into trainable parameters, in [0, 1]. Default: 0.1.
-        refresh (str | Mapping | RefreshRule): ``periodic`` (the paper), ``growing``, ``residual_std`` or a rule object,
-            see :mod:`mcir_plugin.history.refresh`. Default: ``periodic``.
-        num_negatives (int | None): N where the rule has no intervals. Default: 4.
+        refresh (str | Mapping | RefreshRule): ``periodic`` (the paper), ``growing``, ``staged``, ``residual_std``,
+            ``diversity`` or a rule object, see :mod:`mcir_plugin.history.refresh`. Default: ``periodic``.
+        num_negatives (int | None): N where ``update_iter`` does not say it. Default: 4, with ``degrade`` 5.
         negatives_per_iter (int | str): ``all`` or k drawn at random per step. Default: ``all``.
         seed (int): Seed of the initialisations and draws. Default: 0.
         dtype (torch.dtype | str | None): Storage precision of the copies' parameters. Default: the network's.
         device (torch.device | str | None): Where the copies are kept. Default: with the network.
+        precision (torch.dtype | str | None): Precision in which the copies run (``torch.autocast``). Default: as
+            stored, the exact negatives.
+        channels_last (bool): Run the copies in the memory layout (N, H, W, C), which makes some convolutional networks
+            faster; the results differ by rounding. Default: False.
+        degrade (str | Mapping | Degrade | None): One copy, N degraded inputs: ``noise``, ``blur``, ``resize``, ``mix``,
+            or a mapping with this ``type``, see :class:`Degrade`. Default: None, N copies and the input as it is.
         factory (Callable | None): Builds the network anew. Needed where it cannot be deep-copied, and for a complete
             random initialisation where modules lack ``reset_parameters``. Default: None.
         start_iter (int): Iteration at which the history begins; only ages depend on it. Default: 0.
@@ -49,24 +61,31 @@ class HistoryBank(nn.Module):
         TypeError: If the network cannot be copied.
     """
 
-    def __init__(self, network: nn.Module, update_iter: int | Sequence[int] = (100, 200, 500, 1000),
+    def __init__(self, network: nn.Module, update_iter: int | Sequence[int] | None = None,
                  decay: float | Sequence[float] | None = None, init_noise: float = 0.1, *,
                  refresh: str | Mapping[str, Any] | RefreshRule = 'periodic', num_negatives: int | None = None,
                  negatives_per_iter: int | str = 'all', seed: int = 0, dtype: torch.dtype | str | None = None,
-                 device: torch.device | str | None = None, factory: Callable[[], nn.Module] | None = None,
-                 start_iter: int = 0) -> None:
+                 device: torch.device | str | None = None, precision: torch.dtype | str | None = None,
+                 channels_last: bool = False, degrade: str | Mapping[str, Any] | Degrade | None = None,
+                 factory: Callable[[], nn.Module] | None = None, start_iter: int = 0) -> None:
         super().__init__()
         if not 0 <= init_noise <= 1:
             raise ValueError(f'init_noise must be in [0, 1]; received {init_noise}.')
         self._network = (bare_network(network), )  # in a tuple: it is not a submodule of its own history
+        self.degrade = build_degrade(degrade, num_negatives, seed)
+        update_iter = update_iter if update_iter is not None else 1000 if self.degrade else (100, 200, 500, 1000)
+        if self.degrade:
+            _require_one_copy(update_iter, negatives_per_iter, refresh)
+            num_negatives = None if isinstance(refresh, RefreshRule) else 1
         self.refresh = build_refresh(refresh, update_iter, decay, num_negatives)
         self.draw = Draw(self.num_negatives, negatives_per_iter, seed)
         self.drawn: tuple[int, ...] = ()
-        self.refreshed_at = [start_iter] * self.num_negatives
-        seeds = range(SEED_OFFSET + seed, SEED_OFFSET + seed + self.num_negatives)
-        copies = [self._first_copy(init_noise, factory, s) for s in seeds]
-        self._runner = self._make_runner(copies[0], dtype, device, factory, seed)
-        self.copies = nn.ModuleList(self._store(copy, dtype, device) for copy in copies)
+        self.restart(start_iter)
+        seeds = range(SEED_OFFSET + seed, SEED_OFFSET + seed + self.refresh.num_negatives)
+        copies = [first_copy(self.network, init_noise, factory, s) for s in seeds]
+        self._running = Running(copies[0], lambda: fresh_copy(copies[0], factory, seed), dtype, device, precision,
+                                channels_last)
+        self.copies = nn.ModuleList(map(self._running.store, copies))
         self.requires_grad_(False).eval()
 
     @property
@@ -76,8 +95,8 @@ class HistoryBank(nn.Module):
 
     @property
     def num_negatives(self) -> int:
-        """N, the number of past copies."""
-        return self.refresh.num_negatives
+        """N: as many as past copies, or as degraded inputs of the one."""
+        return self.degrade.num_negatives if self.degrade else self.refresh.num_negatives
 
     def negatives(self, *inputs: Any, select: Callable[[Any], Tensor] | None = None, **kwargs: Any) -> Iterator[Tensor]:
         """Run the drawn copies on the inputs of the network, one after the other.
@@ -90,7 +109,7 @@ class HistoryBank(nn.Module):
 
         Returns:
             Iterator[Tensor]: Outputs without gradient, made while you iterate; ``list(...)`` keeps all of them.
-            ``drawn`` tells which copies they are.
+            ``drawn`` tells which of the N they are.
         """
         self.drawn = self.draw()
         return self._outputs(self.drawn, select or _first_output, inputs, kwargs)
@@ -115,10 +134,22 @@ class HistoryBank(nn.Module):
             residual = reduce_mean(residual_std(pred, gt)).item()
         due = self.refresh.due(current_iter, residual)
         for k in due:
-            _average(averaged_parameters(self.copies[k]), averaged_parameters(self.network), self.refresh.decay[k])
-            copy_exactly(self.network, self.copies[k])
+            average(self.copies[k], self.network, self.refresh.decay[k])
             self.refreshed_at[k] = current_iter
         return due
+
+    def observe(self, distances: Tensor) -> None:
+        """Tell the refresh rule how far the negatives of this step are from the output; ``diversity`` reads it.
+
+        Args:
+            distances (Tensor): of shape (K,), in the order of ``drawn``, such as :meth:`SPNLoss.score` returns.
+        """
+        self.refresh.observe(self.drawn, distances.detach())
+
+    def restart(self, step: int) -> None:
+        """Take all copies as made at iteration ``step``; only ages and refresh rules depend on it."""
+        self.refreshed_at = [step] * self.refresh.num_negatives
+        self.refresh.begin(step)
 
     def ages(self, current_iter: int) -> list[int]:
         """Return, per copy, the iterations since its last refresh."""
@@ -130,14 +161,17 @@ class HistoryBank(nn.Module):
 
     def get_extra_state(self) -> dict[str, Any]:
         """Return the part of the state that is not tensors of the copies."""
-        return {'format': FORMAT, 'num_negatives': self.num_negatives, 'refreshed_at': list(self.refreshed_at),
-                'rule': type(self.refresh).__name__, 'rule_state': self.refresh.state_dict(),
-                'draw': self.draw.get_state()}
+        return {'format': FORMAT, 'num_negatives': self.refresh.num_negatives,
+                'refreshed_at': list(self.refreshed_at), 'rule': type(self.refresh).__name__,
+                'rule_state': self.refresh.state_dict(), 'draw': self.draw.get_state(),
+                'degrade': self.degrade.get_state() if self.degrade else None}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`get_extra_state` returned; a rule of another kind starts afresh."""
         self.refreshed_at = [int(at) for at in state['refreshed_at']]
         self.draw.set_state(state['draw'])
+        if self.degrade and state.get('degrade') is not None:
+            self.degrade.set_state(state['degrade'])
         if state['rule'] == type(self.refresh).__name__:
             self.refresh.load_state_dict(state['rule_state'])
 
@@ -151,68 +185,37 @@ class HistoryBank(nn.Module):
         if extra.get('format', FORMAT) > FORMAT:
             raise StateError(f'This history has format {extra["format"]}; this version of mcir_plugin reads up to '
                              f'{FORMAT}. Update mcir_plugin.')
-        if extra.get('num_negatives', self.num_negatives) != self.num_negatives:
+        count = self.refresh.num_negatives
+        if extra.get('num_negatives', count) != count:
             raise StateError(
-                f'The checkpoint holds {extra["num_negatives"]} negatives, but the options ask for '
-                f'{self.num_negatives}. Resume with as many update_iter entries as before, or begin a new run from the '
-                'saved network (path.pretrain_network_g) instead of resuming.')
+                f'The checkpoint holds {extra["num_negatives"]} negatives, but the options ask for {count}'
+                f'{" (one past network, with degrade)" if self.degrade else ""}. Resume with as many entries of '
+                'update_iter (or num_negatives) as before, or begin a new run from the saved network '
+                '(path.pretrain_network_g) instead of resuming.')
         return super().load_state_dict(state_dict, strict, assign)
-
-    @torch.no_grad()
-    def _first_copy(self, init_noise: float, factory: Callable[[], nn.Module] | None, seed: int) -> nn.Module:
-        copy = fresh_copy(self.network, factory, seed)
-        for past, current in zip(copy.parameters(), self.network.parameters(), strict=True):
-            if init_noise and current.requires_grad:
-                past.mul_(init_noise).add_(current, alpha=1 - init_noise)
-            else:
-                past.copy_(current)
-        copy_exactly(self.network, copy)
-        return copy
-
-    def _make_runner(self, copy: nn.Module, dtype: Any, device: Any, factory: Callable[[], nn.Module] | None,
-                     seed: int) -> tuple[nn.Module, ...]:
-        """Return one network at full precision that stored copies are loaded into; none where they run themselves."""
-        tensor = first_tensor(copy)
-        wanted = torch.empty(0, device=device or tensor.device).device  # 'cuda' becomes 'cuda:0', the current one
-        stays = _dtype(dtype) in (None, tensor.dtype) and wanted == tensor.device
-        return () if stays else (fresh_copy(copy, factory, seed).requires_grad_(False).eval(), )
-
-    @staticmethod
-    def _store(copy: nn.Module, dtype: Any, device: Any) -> nn.Module:
-        for parameter in copy.parameters():
-            if _dtype(dtype) and parameter.is_floating_point():
-                parameter.data = parameter.data.to(_dtype(dtype))
-        return copy.to(device) if device else copy
-
-    def _runnable(self, index: int) -> nn.Module:
-        copy = self.copies[index]
-        if not self._runner:
-            return copy
-        targets = [*self._runner[0].parameters(), *self._runner[0].buffers()]
-        for target, stored in zip(targets, [*copy.parameters(), *copy.buffers()], strict=True):
-            target.copy_(stored, non_blocking=True)
-        return self._runner[0]
 
     @torch.no_grad()
     def _outputs(self, drawn: tuple[int, ...], select: Callable[[Any], Tensor], inputs: tuple[Any, ...],
                  kwargs: dict[str, Any]) -> Iterator[Tensor]:
         for index in drawn:
-            yield select(self._runnable(index)(*inputs, **kwargs))
+            if self.degrade:
+                given = self.degrade.inputs(index, inputs, kwargs)
+                yield select(self._running.run(self.copies[0], *given))
+            else:
+                yield select(self._running.run(self.copies[index], inputs, kwargs))
 
 
-def _average(past: list[Tensor], current: list[Tensor], decay: float) -> None:
-    """Apply past <- decay * past + (1 - decay) * current in place, all tensors in few kernels."""
-    if past:
-        current = [c.to(p) for p, c in zip(past, current, strict=True)]
-        torch._foreach_mul_(past, decay)
-        torch._foreach_add_(past, current, alpha=1 - decay)
-
-
-def _dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
-    resolved = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if dtype is not None and not (isinstance(resolved, torch.dtype) and resolved.is_floating_point):
-        raise ValueError(f"dtype must be 'float32', 'bfloat16' or 'float16'; received {dtype!r}.")
-    return resolved
+def _require_one_copy(update_iter: int | Sequence[int], negatives_per_iter: int | str, refresh: Any) -> None:
+    """Refuse what does not go with degraded inputs of one past copy."""
+    copies = len(update_iter) if isinstance(update_iter, Sequence) else 1
+    if isinstance(refresh, RefreshRule):
+        copies = refresh.num_negatives
+    if copies > 1:
+        raise ValueError(f'degrade makes all negatives with one past copy; received {copies} intervals or decays. Give '
+                         'one, and num_negatives for the number of inputs.')
+    if negatives_per_iter != 'all':
+        raise ValueError(f'negatives_per_iter ({negatives_per_iter!r}) does not go with degrade, whose inputs are '
+                         'drawn anew in each step anyway. Use a smaller num_negatives.')
 
 
 def _first_output(output: Any) -> Tensor:

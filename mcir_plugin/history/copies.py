@@ -72,6 +72,29 @@ def first_tensor(network: nn.Module) -> Tensor:
     return next((t for group in (network.parameters(), network.buffers()) for t in group), torch.empty(0))
 
 
+@torch.no_grad()
+def first_copy(network: nn.Module, init_noise: float, factory: Callable[[], nn.Module] | None, seed: int) -> nn.Module:
+    """Return init_noise * (a fresh initialisation) + (1 - init_noise) * network, for parameters that are trained."""
+    copy = fresh_copy(network, factory, seed)
+    for past, current in zip(copy.parameters(), network.parameters(), strict=True):
+        if init_noise and current.requires_grad:
+            past.mul_(init_noise).add_(current, alpha=1 - init_noise)
+        else:
+            past.copy_(current)
+    copy_exactly(network, copy)
+    return copy
+
+
+@torch.no_grad()
+def average(past: nn.Module, network: nn.Module, decay: float) -> None:
+    """Apply past <- decay * past + (1 - decay) * network to parameters, in one pass; what is not averaged is copied."""
+    old = averaged_parameters(past)
+    if old:
+        new = [c.to(p) for p, c in zip(old, averaged_parameters(network), strict=True)]
+        torch._foreach_lerp_(old, new, 1 - decay)
+    copy_exactly(network, past)
+
+
 def averaged_parameters(network: nn.Module) -> list[Tensor]:
     """Return the parameters that can be averaged (floating point or complex), in a fixed order."""
     return [p.detach() for p in network.parameters() if p.is_floating_point() or p.is_complex()]

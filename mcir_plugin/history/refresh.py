@@ -2,7 +2,8 @@
 
     theta'_k <- d_k * theta'_k + (1 - d_k) * theta            (MCIR, AAAI 2024, arXiv 2309.06023)
 
-A new rule is one subclass of :class:`RefreshRule` with a ``due`` method, added to ``REFRESH_RULES``.
+A new rule is one subclass of :class:`mcir_plugin.history.rule.RefreshRule` with a ``due`` method, added to
+``REFRESH_RULES``.
 """
 from __future__ import annotations
 
@@ -10,48 +11,9 @@ from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
-import torch
-from torch import Tensor
-
-
-class RefreshRule:
-    """Base of all rules: which of the N negatives are refreshed after a step.
-
-    Args:
-        decay (Sequence[float]): d_k in [0, 1) of each negative, paired by position. 0 takes a plain snapshot.
-
-    Raises:
-        ValueError: If a decay lies outside [0, 1).
-    """
-
-    needs_residual = False  # True if ``due`` reads the residual statistic of the step
-
-    def __init__(self, decay: Sequence[float]) -> None:
-        self.decay = tuple(float(d) for d in decay)
-        if not self.decay or not all(0 <= d < 1 for d in self.decay):
-            raise ValueError(f'decay must be numbers in [0, 1), at least one; received {self.decay}. '
-                             '0 takes snapshots, values near 1 average a long past.')
-
-    @property
-    def num_negatives(self) -> int:
-        """N, the number of negatives."""
-        return len(self.decay)
-
-    def due(self, step: int, residual: float | None = None) -> list[int]:
-        """Return the positions to refresh after iteration ``step`` (counted from 1).
-
-        Args:
-            step (int): Iteration that the optimizer has just finished.
-            residual (float | None): Residual statistic of that iteration, given if ``needs_residual``.
-        """
-        raise NotImplementedError
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what the rule remembers between steps: plain numbers."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
+from mcir_plugin.history.diversity import Diversity
+from mcir_plugin.history.residual import ResidualStd
+from mcir_plugin.history.rule import RefreshRule
 
 
 class Periodic(RefreshRule):
@@ -81,7 +43,8 @@ class Growing(Periodic):
     """The interval grows while training slows down: s_k, s_k + growth, s_k + 2 growth, ... up to ``max_iter``.
 
     With 1000, 1000 and 3000 a negative is refreshed after iterations 1000, 3000, 6000, 9000, ... DCKD (AAAI 2025)
-    reports such a growth (1000, 2000, 3000) without saying when it steps; growing after every refresh is our reading.
+    names such a growth (1000, 2000, 3000); that the interval grows after every refresh is ours. In its release the
+    interval changes every 100,000 iterations: :class:`Staged`.
 
     Args:
         update_iter (Sequence[int]): First interval of each negative, >= 1.
@@ -113,45 +76,43 @@ class Growing(Periodic):
         return step == at or (step > at and (step - at) % gap == 0)
 
 
-class ResidualStd(RefreshRule):
-    """The adaptive rule of the authors' release: refresh one negative, in turn, while the residual is still large.
+class Staged(RefreshRule):
+    """One interval per stage of training, the same for all copies, as in the release of DCKD (AAAI 2025).
 
-    After a step with sigma = mean over the batch of std(2 * (pred - gt)) over C, H, W above ``threshold``, the next
-    negative in round-robin order takes over the weights. Early in training that is every step, late hardly ever.
+    Iterations 1 .. stage_iter are the first stage, and so on; the last interval holds to the end. A copy is refreshed
+    after the iterations that the interval of their stage divides. Copies with a common interval are nearly equal, so
+    there is one by default; with degraded inputs it makes several negatives.
 
     Args:
-        decay (Sequence[float]): d_k, paired by position. The release: 0.001.
-        threshold (float): In units of the [0, 1] image range, > 0. Default: 0.022.
+        decay (Sequence[float]): d_k, paired by position. DCKD: 0.1.
+        intervals (Sequence[int]): Interval of each stage, >= 1. Default: (1000, 2000, 3000), as released.
+        stage_iter (int): Length of a stage in iterations, >= 1. Default: 100000, as released.
     """
 
-    needs_residual = True
+    default_copies = 1
 
-    def __init__(self, decay: Sequence[float], threshold: float = 0.022) -> None:
+    def __init__(self, decay: Sequence[float], intervals: Sequence[int] = (1000, 2000, 3000),
+                 stage_iter: int = 100_000) -> None:
         super().__init__(decay)
-        if not threshold > 0:
-            raise ValueError(f'threshold must be > 0; received {threshold}. The published value is 0.022.')
-        self.threshold = float(threshold)
-        self.next = 0
+        self.intervals = tuple(intervals)
+        if not self.intervals or not all(isinstance(s, Integral) and s >= 1 for s in (*self.intervals, stage_iter)):
+            raise ValueError(f'intervals and stage_iter must be integers >= 1; received {self.intervals} and '
+                             f'{stage_iter}.')
+        self.stage_iter = int(stage_iter)
 
     def due(self, step: int, residual: float | None = None) -> list[int]:
-        """Return the next position in turn if ``residual`` exceeds the threshold."""
-        if residual is None:
-            raise ValueError('The refresh rule residual_std reads the residual: call update(step, pred=..., gt=...).')
-        if residual <= self.threshold:
-            return []
-        chosen, self.next = self.next, (self.next + 1) % self.num_negatives
-        return [chosen]
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return whose turn is next."""
-        return {'next': self.next}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore whose turn is next."""
-        self.next = int(state['next']) % self.num_negatives
+        """Return all positions if the interval of the stage divides ``step``."""
+        stage = min((step - 1) // self.stage_iter, len(self.intervals) - 1)
+        return [] if step % self.intervals[stage] else list(range(self.num_negatives))
 
 
-REFRESH_RULES: dict[str, type[RefreshRule]] = {'periodic': Periodic, 'growing': Growing, 'residual_std': ResidualStd}
+REFRESH_RULES: dict[str, type[RefreshRule]] = {
+    'periodic': Periodic,
+    'growing': Growing,
+    'staged': Staged,
+    'residual_std': ResidualStd,
+    'diversity': Diversity,
+}
 
 
 def build_refresh(refresh: str | Mapping[str, Any] | RefreshRule, update_iter: int | Sequence[int] | None,
@@ -159,12 +120,12 @@ def build_refresh(refresh: str | Mapping[str, Any] | RefreshRule, update_iter: i
     """Build a rule from a name, from a mapping with ``type``, or pass an instance through.
 
     Args:
-        refresh (str | Mapping | RefreshRule): ``periodic``, ``growing``, ``residual_std``, or a mapping such as
+        refresh (str | Mapping | RefreshRule): A name in ``REFRESH_RULES``, or a mapping such as
             ``{'type': 'growing', 'growth': 1000, 'max_iter': 3000}``, or a rule.
         update_iter (int | Sequence[int] | None): Intervals; None where the rule has none.
         decay (float | Sequence[float] | None): One number for all negatives, one per negative, or None for the
-            published value: 0.1, and 0.001 for ``residual_std``.
-        num_negatives (int | None): N for rules without intervals. Default: 4.
+            default of the rule: 0.1, and 0.001 for ``residual_std``.
+        num_negatives (int | None): Number of copies for rules without ``update_iter``. Default: 4, ``staged``: 1.
 
     Raises:
         ValueError: If the name is unknown or a value is out of range.
@@ -184,30 +145,10 @@ def build_refresh(refresh: str | Mapping[str, Any] | RefreshRule, update_iter: i
         if num_negatives not in (None, len(intervals)):
             raise ValueError(f'num_negatives ({num_negatives}) has no effect with refresh {name!r}, which has one '
                              f'negative per update_iter entry, here {len(intervals)}.')
-        return rule(update_iter=intervals, decay=_per_negative(decay, 0.1, len(intervals)), **params)
-    return rule(decay=_per_negative(decay, 0.001, num_negatives or 4), **params)
-
-
-def residual_std(pred: Tensor, gt: Tensor) -> Tensor:
-    """Return sigma = mean over the batch of std(2 * (pred - gt)) over all other dimensions, a 0-d tensor.
-
-    Args:
-        pred (Tensor): of shape (N, C, H, W) or (N, T, C, H, W), in [0, 1].
-        gt (Tensor): of the same shape.
-    """
-    residual = 2 * (pred.detach().float() - gt.detach().float())
-    return residual.flatten(1).std(dim=1).mean()
+        return rule(update_iter=intervals, decay=_per_negative(decay, rule.default_decay, len(intervals)), **params)
+    return rule(decay=_per_negative(decay, rule.default_decay, num_negatives or rule.default_copies), **params)
 
 
 def _per_negative(decay: float | Sequence[float] | None, default: float, count: int) -> tuple[float, ...]:
     decay = default if decay is None else decay
     return (float(decay), ) * count if isinstance(decay, (int, float)) else tuple(decay)
-
-
-def reduce_mean(value: Tensor) -> Tensor:
-    """Return the mean of ``value`` over all processes, so that every rank takes the same decision."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        value = value.clone()
-        torch.distributed.all_reduce(value)
-        value /= torch.distributed.get_world_size()
-    return value

@@ -8,7 +8,7 @@ from torch import distributed, multiprocessing
 from torch.nn.parallel import DistributedDataParallel
 
 from mcir_plugin.history import HistoryBank
-from mcir_plugin.history.refresh import reduce_mean
+from mcir_plugin.history.rule import reduce_mean
 
 BUFFERS = ('norm.running_mean', 'norm.running_var', 'norm.num_batches_tracked', 'table', 'on', 'mask')
 
@@ -40,6 +40,7 @@ def run_rank(rank: int, folder: str) -> None:
     for here in ((0.0, 0.24), (0.14, 0.04), (0.08, 0.08)):  # sigma on ranks 0 and 1; means 0.12, 0.09, 0.08
         found['refreshed'].append(adaptive.update(2, 0.5 + here[rank] / 2 * noise, torch.full_like(noise, 0.5)))
     found['end'] = {**values(periodic), **{f'adaptive.{name}': v for name, v in values(adaptive).items()}}
+    found.update(other_histories(wrapped, rank))
     drawn = []
     for _ in range(20):
         list(periodic.negatives(torch.zeros(1, 3, 8, 8)))
@@ -47,6 +48,28 @@ def run_rank(rank: int, folder: str) -> None:
     found['drawn'] = drawn
     torch.save(found, Path(folder, f'{rank}.pth'))
     distributed.destroy_process_group()
+
+
+def other_histories(network: DistributedDataParallel, rank: int) -> dict:
+    """Degrade the same image on both ranks, before and after rank 0's state has been loaded; refresh by diversity."""
+    image = torch.full((1, 3, 8, 8), 0.5)
+    bank, other = (HistoryBank(network, degrade='mix', num_negatives=3, seed=seed) for seed in (3, 9))
+    list(bank.negatives(image))
+    state = [bank.state_dict()]
+    distributed.broadcast_object_list(state, 0)
+    other.load_state_dict(state[0])
+    seen = {}
+    for name, history in (('degraded', bank), ('restored', other)):
+        inputs = seen.setdefault(name, [])
+        history.copies[0].register_forward_pre_hook(lambda _, given, inputs=inputs: inputs.append(given[0]))
+        list(history.negatives(image))
+    queue = HistoryBank(network, refresh={'type': 'diversity', 'window': 1, 'threshold': 0.3}, num_negatives=2)
+    seen['queue'] = []
+    for here in (((1.0, 0.9), (0.2, 1.0)), ((1.0, 0.5), (0.5, 1.0))):  # means 0.6, 0.95 and 0.75, 0.75
+        list(queue.negatives(image))
+        queue.observe(torch.tensor(here[rank]))
+        seen['queue'].append(queue.update(1))
+    return {**seen, 'generator': bank.degrade.get_state()}
 
 
 @pytest.fixture(scope='module')
@@ -88,3 +111,19 @@ def test_all_ranks_act_alike_on_the_mean_residual(ranks):
 def test_draws_are_equal(ranks):
     assert ranks[0]['drawn'] == ranks[1]['drawn']
     assert len(set(ranks[0]['drawn'])) == 3
+
+
+def test_noise_is_independent_but_the_work_is_the_same(ranks):
+    a, b = (found['degraded'] for found in ranks)
+    assert torch.equal(a[0], b[0]) and not any(map(torch.equal, a[1:], b[1:]))
+    assert torch.equal(ranks[0]['generator'], ranks[1]['generator'])
+
+
+def test_state_of_rank_0_restores_the_inputs_of_every_rank(ranks):
+    for found in ranks:
+        assert all(map(torch.equal, found['degraded'], found['restored']))
+
+
+def test_all_ranks_act_alike_on_the_mean_distances(ranks):
+    """Rank 0 alone would refresh after the first step (diversity 0.1), and nobody alone after the second (0.5)."""
+    assert [found['queue'] for found in ranks] == [[[], [0]]] * 2

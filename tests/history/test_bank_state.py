@@ -157,7 +157,7 @@ def test_full_precision_is_the_default_and_needs_no_further_network():
     same_asked = HistoryBank(network, (1, 2), dtype='float32', device='cpu')
     for each in (bank, same_asked):
         assert {p.dtype for p in each.copies.parameters()} == {torch.float32}
-        assert each._runner == ()
+        assert each._running._shared is None
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from mcir_plugin.history import REFRESH_RULES, Growing, HistoryBank, Periodic, RefreshRule, ResidualStd
-from mcir_plugin.history.refresh import build_refresh, reduce_mean, residual_std
+from mcir_plugin.history.refresh import build_refresh
+from mcir_plugin.history.residual import residual_std
+from mcir_plugin.history.rule import reduce_mean
 
 
 def simulate_growth(first, growth, most, horizon):
@@ -121,7 +123,7 @@ def test_rule_of_ones_own():
 
 
 def test_rules_by_name():
-    assert set(REFRESH_RULES) == {'periodic', 'growing', 'residual_std'}
+    assert set(REFRESH_RULES) == {'periodic', 'growing', 'staged', 'residual_std', 'diversity'}
     rule = build_refresh({'type': 'growing', 'growth': 10, 'max_iter': 50}, [20, 30], None)
     assert (rule.growth, rule.max_iter, rule.decay) == (10, 50, (0.1, 0.1))
 
