@@ -7,7 +7,7 @@ from torch import nn
 
 from mcir_plugin import ContrastTerm, HistoryBank, SPNLoss
 from mcir_plugin.errors import StateError
-from mcir_plugin.history import Schedule
+from mcir_plugin.history import Schedule, Window
 
 LAYERS = {'relu1_1': 0.25, 'relu1_2': 0.75}
 
@@ -18,10 +18,10 @@ def network(seed=0):
                          ).double()
 
 
-def make_term(net, loss_weight=0.3, schedule=None, max_ratio=None, **history):
+def make_term(net, loss_weight=0.3, schedule=None, max_ratio=None, window=None, **history):
     bank = HistoryBank(net, **{'update_iter': (2, 3, 5), 'seed': 3, **history})
     loss = SPNLoss(loss_weight=loss_weight, layer_weights=LAYERS, vgg_weights='random:0').double()
-    return ContrastTerm(bank, loss, schedule, max_ratio)
+    return ContrastTerm(bank, loss, schedule, max_ratio, window)
 
 
 def naive_term(term, past, pred, lq, loss_weight=0.3):
@@ -157,3 +157,103 @@ def test_forward_passes_are_those_of_the_cost_table(drawn, interval):
         term(net(lq), lq, step=step)
     k, scored = 3 if drawn == 'all' else drawn, 12 // interval
     assert calls == {'copies': k * scored, 'extractor': (k + 1) * scored}
+
+
+def image_gradient(term, pred, lq, step):
+    value = term(pred, lq, step=step)
+    return torch.autograd.grad(value, pred)[0]
+
+
+def test_random_negatives_and_the_interval_keep_the_expected_gradient():
+    """All single draws together are the exact gradient; so are S steps of which one acts."""
+    net = network()
+    lq, pred = torch.rand(2, 2, 3, 10, 10, dtype=torch.float64)
+    pred.requires_grad_()
+    past = make_term(net).bank.copies
+    exact, = torch.autograd.grad(naive_term(make_term(net), past, pred, lq), pred)
+    one = make_term(net, negatives_per_iter=1)
+    by_copy, counts = {}, {0: 0, 1: 0, 2: 0}
+    for step in range(1, 601):
+        gradient = image_gradient(one, pred, lq, step)
+        (drawn, ) = one.bank.drawn
+        assert torch.equal(by_copy.setdefault(drawn, gradient), gradient)
+        counts[drawn] += 1
+    assert all(abs(count - 200) < 5 * (600 * 1 / 3 * 2 / 3)**0.5 for count in counts.values())
+    mean = sum(by_copy.values()) / 3
+    assert (mean - exact).norm() < 1e-6 * exact.norm()
+    assert (by_copy[0] - exact).norm() > 1e-2 * exact.norm()  # a single draw is not the exact gradient
+    lazy = make_term(net, schedule=Schedule(interval=4))
+    values = [lazy(pred, lq, step=step) for step in range(1, 9)]
+    mean = sum(torch.autograd.grad(value, pred)[0] for value in values if value is not None) / 8
+    assert (mean - exact).norm() < 1e-6 * exact.norm()
+
+
+@pytest.mark.parametrize('size', [5, 8, 64])
+def test_window_scores_the_same_part_of_output_and_negatives(size):
+    net = network()
+    lq = torch.rand(1, 3, 12, 12, dtype=torch.float64)
+    term = make_term(net, window=Window(size, seed=4))
+    pred = net(lq).detach().requires_grad_()
+    seen = set()
+    for step in range(1, 6):
+        value = term(pred, lq, step=step)
+        value.backward()
+        (top, left), side = term.window._corner, min(size, 12)
+        seen.add((top, left))
+        inside = torch.zeros_like(pred)
+        inside[..., top:top + side, left:left + side] = 1
+        part = pred.detach()[..., top:top + side, left:left + side].requires_grad_()
+        past = [torch.nn.Sequential(copy_, Part(top, left, side)) for copy_ in term.bank.copies]
+        expected = naive_term(term, past, part, lq)
+        assert value.item() == pytest.approx(expected.item(), rel=1e-9)
+        gradient, = torch.autograd.grad(expected, part)
+        torch.testing.assert_close(pred.grad[inside == 1], gradient.flatten(), rtol=1e-6, atol=1e-15)
+        assert pred.grad[inside == 0].abs().sum() == 0
+        pred.grad = None
+    assert len(seen) > 1 or size == 64
+
+
+class Part(nn.Module):
+    def __init__(self, top, left, side):
+        super().__init__()
+        self.place = (..., slice(top, top + side), slice(left, left + side))
+
+    def forward(self, x):
+        return x[self.place]
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_lower_precision_stays_close_and_reaches_both_networks(dtype):
+    net = network().float()
+    lq, gt = torch.rand(2, 2, 3, 16, 16)
+    results = {}
+    for precision in (None, dtype):
+        term = make_term(net, precision=precision)
+        term.loss.float()
+        if precision:
+            term.loss.extractor.compute_in(precision)
+        pred = net(lq).detach().requires_grad_()
+        assert {negative.dtype for negative in term.bank.negatives(lq)} == {precision or torch.float32}
+        assert {feature.dtype for feature in term.loss.extractor(pred)} == {precision or torch.float32}
+        results[precision] = (value := term(pred, lq, step=1)), torch.autograd.grad(value, pred)[0]
+    value, gradient = results[dtype]
+    assert value.dtype == gradient.dtype == torch.float32
+    assert value.item() == pytest.approx(results[None][0].item(), rel=0.02)
+    exact = results[None][1]
+    assert 0 < (gradient - exact).norm() < 0.2 * exact.norm()
+    assert torch.nn.functional.cosine_similarity(gradient.flatten(), exact.flatten(), dim=0) > 0.98
+
+
+def test_channels_last_negatives_are_the_same_up_to_rounding():
+    net = network()
+    lq = torch.rand(2, 3, 12, 12, dtype=torch.float64)
+    plain, by_pixel = make_term(net), make_term(net, channels_last=True)
+    assert by_pixel.bank.copies[0][0].weight.is_contiguous(memory_format=torch.channels_last)
+    outputs = [list(term.bank.negatives(lq)) for term in (plain, by_pixel)]
+    for ours, theirs in zip(*outputs, strict=True):
+        assert theirs.is_contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+    net[0].weight.data += 1
+    assert by_pixel.update(30) == [0, 1, 2]
+    expected = 0.1 * plain.bank.copies[0][0].weight + 0.9 * net[0].weight
+    torch.testing.assert_close(by_pixel.bank.copies[0][0].weight, expected)

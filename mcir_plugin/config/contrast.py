@@ -1,14 +1,19 @@
 """From the options of a whole training run to the typed options of its contrastive term."""
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from mcir_plugin.config.errors import ConfigError, raise_if_any, show
-from mcir_plugin.config.options import HistoryOptions, SPNOptions
+from mcir_plugin.config.loss_options import LOSS_BLOCKS, LossOptions, parse_loss
+from mcir_plugin.config.options import HistoryOptions
 from mcir_plugin.config.schema import parse_block
 
 SPN_KEY = 'spn_opt'
 HISTORY_KEY = 'history_opt'
+# options of the block that say when and how the term acts, and act without any history
+WITHOUT_HISTORY = ('interval', 'start_iter', 'warmup_iter', 'weight_schedule', 'max_ratio', 'warn_ratio', 'precision',
+                   'crop_size', 'seed')
 FLAT_NAMES = {'neg_iter': 'update_iter', 'neg_decay': 'decay', 'neg_start': 'start_iter'}  # of the authors' release
 
 
@@ -17,12 +22,12 @@ class ContrastConfig:
     """What an option file asks for.
 
     Attributes:
-        spn (SPNOptions): The loss.
+        spn (LossOptions): The loss.
         history (HistoryOptions): The negatives.
         notes (tuple[str, ...]): What the user should know, to be logged once.
     """
 
-    spn: SPNOptions
+    spn: LossOptions
     history: HistoryOptions
     notes: tuple[str, ...] = ()
 
@@ -55,7 +60,8 @@ def read_contrast(opt: Mapping[str, Any]) -> ContrastConfig | None:
     if train.get(SPN_KEY) is None:
         raise_if_any(_orphans(train, flat))
         return None
-    return _parse(train, flat)
+    config = _parse(train, flat)
+    return replace(config, notes=(*config.notes, *_normalised(config.history, opt.get('datasets'))))
 
 
 def _orphans(train: Mapping[str, Any], flat: Mapping[str, Any]) -> Iterator[str]:
@@ -76,15 +82,37 @@ def _parse(train: Mapping[str, Any], flat: Mapping[str, Any]) -> ContrastConfig:
         history[name] = value
         notes.append(f'{path} is read as train.{HISTORY_KEY}.{name}')
     parsed = []
-    blocks = ((SPNOptions, _without_flat(train[SPN_KEY]), SPN_KEY), (HistoryOptions, history, HISTORY_KEY))
-    for cls, block, key in blocks:
+    blocks = ((parse_loss, _without_flat(train[SPN_KEY]), SPN_KEY),
+              (partial(parse_block, HistoryOptions), history, HISTORY_KEY))
+    for parse, block, key in blocks:
         try:
-            parsed.append(parse_block(cls, block, f'train.{key}'))
+            parsed.append(parse(block, f'train.{key}'))
         except ConfigError as error:
             problems += error.problems
     raise_if_any(problems)
-    raise_if_any(_never_acts(parsed[1], train.get('total_iter')))
-    return ContrastConfig(*parsed, notes=(*notes, *_late(parsed[1], train.get('total_iter'))))
+    raise_if_any(unused_history(parsed[0], history, f'train.{HISTORY_KEY}'))
+    loss, total = parsed[0], train.get('total_iter')
+    raise_if_any(_never_acts(parsed[1], total))
+    history = parsed[1].within(total, f'train.{HISTORY_KEY}')
+    return ContrastConfig(loss, history, notes=(*notes, *_late(loss, history, total)))
+
+
+def unused_history(loss: LossOptions, given: Mapping[str, Any], where: str) -> Iterator[str]:
+    """Yield the options of the history that do nothing for a loss without history negatives.
+
+    Args:
+        loss (LossOptions): The options of the loss.
+        given (Mapping): The block of the history as written.
+        where (str): Its option path, such as ``train.history_opt``.
+    """
+    for name in [] if loss.uses_history else given:
+        if name == 'seed' and given.get('crop_size') is None:
+            yield f'{where}.seed: has no effect with {loss.type} without crop_size, since nothing is drawn. Remove it'
+        elif name not in WITHOUT_HISTORY:
+            users = ' or '.join(kind for kind, block in LOSS_BLOCKS.items() if block.uses_history)
+            yield (f'{where}.{name}: has no effect with {loss.type}, which compares with ground truth and input, not '
+                   f'with past copies of the network. Remove it, or use {users}. What it reads here: '
+                   f'{", ".join(WITHOUT_HISTORY)}')
 
 
 def _without_flat(block: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,14 +132,27 @@ def _never_acts(history: HistoryOptions, total_iter: Any) -> Iterator[str]:
                f'first, but training ends at train.total_iter {total_iter}. Use a smaller interval')
 
 
-def _late(history: HistoryOptions, total_iter: Any) -> Iterator[str]:
+def _normalised(history: HistoryOptions, datasets: Any) -> Iterator[str]:
+    """Yield a note if degraded inputs would be clipped to a range that they are not in."""
+    train = datasets.get('train') if isinstance(datasets, Mapping) else None
+    names = [name for name in ('mean', 'std') if isinstance(train, Mapping) and train.get(name) is not None]
+    if names and history.degrade is not None and history.degrade['clip']:
+        yield (f'train.{HISTORY_KEY}.degrade clips to [0, 1], but datasets.train normalises inputs '
+               f'({" and ".join(names)}): set degrade.clip: false, and divide noise_sigma by std')
+
+
+def _late(loss: LossOptions, history: HistoryOptions, total_iter: Any) -> Iterator[str]:
     """Yield what would not happen, or not completely, within the run."""
     if not isinstance(total_iter, int):
         return
-    for position, interval in enumerate(history.update_iter):
+    for position, interval in enumerate(history.update_iter if loss.uses_history else ()):
         if interval > total_iter:
             yield (f'train.{HISTORY_KEY}.update_iter[{position}] is {interval}, beyond train.total_iter {total_iter}: '
                    'this negative is never refreshed')
+    end = history.weight_schedule['end_iter']
+    if end is not None and end > total_iter:
+        yield (f'train.{HISTORY_KEY}.weight_schedule.end_iter is {end}: the weight has not decayed within '
+               f'train.total_iter {total_iter}')
     if history.start_iter + history.warmup_iter > total_iter:
         yield (f'train.{HISTORY_KEY}.warmup_iter is {history.warmup_iter}: the weight does not reach its full value '
                f'within train.total_iter {total_iter}')

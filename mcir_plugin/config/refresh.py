@@ -1,13 +1,13 @@
 """Options of the refresh rules. A new rule of `mcir_plugin.history.refresh` gets one block here and one entry below."""
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from mcir_plugin.config.errors import ConfigError, show
-from mcir_plugin.config.kinds import Choice, Number
-from mcir_plugin.config.schema import option, parse_block
+from mcir_plugin.config.kinds import Choice, Many, Number
+from mcir_plugin.config.schema import option
+from mcir_plugin.config.variants import Variant
 
 _NAME = 'Name of the rule.'
+_COUNT = Number(1, integer=True)
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,27 @@ class PeriodicOptions:
 
 @dataclass(frozen=True)
 class GrowingOptions:
-    """The interval grows after each refresh, as in DCKD (AAAI 2025): 1000, 2000, 3000."""
+    """The interval grows after each refresh. Our reading of DCKD (AAAI 2025): 1000, 2000, 3000; see staged."""
 
     type: str = option('growing', _NAME, Choice(('growing', )))
     growth: int = option(1000, 'Iterations by which an interval grows at each refresh.', Number(1, integer=True))
     max_iter: int = option(3000, 'Longest interval, in iterations.', Number(1, integer=True))
+
+
+@dataclass(frozen=True)
+class StagedOptions:
+    """One interval per stage of training, for one past copy; numbers of the release of DCKD (AAAI 2025)."""
+
+    type: str = option('staged', _NAME, Choice(('staged', )))
+    intervals: tuple[int, ...] = option((1000, 2000, 3000), 'Iterations between two refreshes in each stage; the last '
+                                        'one holds to the end.', Many(_COUNT))
+    stage_iter: int = option(100_000, 'Length of a stage, in iterations.', _COUNT)
+
+    @staticmethod
+    def complete(given: dict[str, Any]) -> dict[str, Any]:
+        """Return the constructor arguments, ``intervals`` always a tuple."""
+        intervals = given.get('intervals', (1000, 2000, 3000))
+        return {**given, 'intervals': intervals if isinstance(intervals, tuple) else (intervals, )}
 
 
 @dataclass(frozen=True)
@@ -35,25 +51,23 @@ class ResidualStdOptions:
                               'images in [0, 1].', Number(above=0))
 
 
+@dataclass(frozen=True)
+class DiversityOptions:
+    """A queue: the oldest copy is refreshed when copies are too much alike. Our reading of SEC-Depth (AAAI 2026)."""
+
+    type: str = option('diversity', _NAME, Choice(('diversity', )))
+    threshold: float = option(0.3, 'Refresh when 1 - smallest / largest distance of a negative to the output falls '
+                              'below this; the distances are means over the window.', Number(above=0, below=1))
+    window: int = option(100, 'Iterations with the term over which distances are averaged.', _COUNT)
+    max_iter: int = option(1000, 'Longest time between two refreshes, in iterations.', _COUNT)
+
+
 REFRESH_BLOCKS: dict[str, type] = {
     'periodic': PeriodicOptions,
     'growing': GrowingOptions,
+    'staged': StagedOptions,
     'residual_std': ResidualStdOptions,
+    'diversity': DiversityOptions,
 }
 
-
-@dataclass(frozen=True)
-class Refresh:
-    """Kind of an option: the name of a rule, or a mapping with ``type`` and the rule's own options."""
-
-    def describe(self) -> str:
-        """Return the allowed values in words."""
-        return f'{Choice(tuple(REFRESH_BLOCKS)).describe()}, or a mapping with this type and the options of the rule'
-
-    def parse(self, value: Any, where: str) -> dict[str, Any]:
-        """Return the mapping with all options of the rule."""
-        block = {'type': value} if isinstance(value, str) else value
-        if not isinstance(block, Mapping) or 'type' not in block:
-            raise ConfigError(f'{where}: received {show(value)}, must be {self.describe()}')
-        name = Choice(tuple(REFRESH_BLOCKS)).parse(block['type'], f'{where}.type')
-        return asdict(parse_block(REFRESH_BLOCKS[name], block, where))
+REFRESH = Variant(REFRESH_BLOCKS, 'rule')

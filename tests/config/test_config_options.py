@@ -21,7 +21,8 @@ def refused(block, **given) -> list[str]:
 def test_published_configuration_is_the_default():
     assert spn().kwargs() == {
         'loss_weight': 0.001, 'layer_weights': {'relu1_2': 0.2, 'relu2_2': 0.3, 'relu3_3': 0.5}, 'vgg_type': 'vgg16',
-        'vgg_weights': None, 'use_input_norm': True, 'range_norm': False, 'criterion': 'l1', 'reduction': 'mean'}
+        'vgg_weights': None, 'use_input_norm': True, 'range_norm': False, 'criterion': 'l1', 'reduction': 'mean',
+        'form': 'difference', 'gate': None, 'margin': 0.1, 'margin_decay_iter': None, 'tau': 2.0, 'eps': 1e-7}
     bank = history()
     assert bank.update_iter == (100, 200, 500, 1000) and bank.decay == (0.1, 0.1, 0.1, 0.1) and bank.init_noise == 0.1
     assert (bank.num_negatives, bank.refresh, bank.negatives_per_iter) == (4, {'type': 'periodic'}, 'all')
@@ -123,8 +124,8 @@ def test_history_normal_forms(given, expected):
     ({'refresh': 'residual_std', 'decay': [0.1, 0.1]}, 'decay', '2 numbers for 4 negatives'),
     ({'init_noise': 1.1}, 'init_noise', '<= 1'),
     ({'refresh': 'periodical'}, 'refresh.type', 'did you mean periodic?'),
-    ({'refresh': 3}, 'refresh', 'periodic, growing or residual_std'),
-    ({'refresh': None}, 'refresh', 'periodic, growing or residual_std'),
+    ({'refresh': 3}, 'refresh', 'periodic, growing, staged, residual_std or diversity'),
+    ({'refresh': None}, 'refresh', 'periodic, growing, staged, residual_std or diversity'),
     ({'refresh': {'growth': 1000}}, 'refresh', 'mapping with this type'),
     ({'refresh': {'type': 'periodic', 'growth': 1000}}, 'refresh.growth', 'no such option'),
     ({'refresh': {'type': 'periodic', 'max_iter': 1000}}, 'refresh.max_iter', 'no such option'),
