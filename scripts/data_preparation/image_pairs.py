@@ -1,7 +1,6 @@
 """From one photograph to aligned pairs of HR and LR images: reading, bicubic LR, sub-images."""
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,8 +15,9 @@ from lmdb_writer import PNG_COMPRESSION, EncodedImage
 from new_folder import PreparationError
 from PIL import Image
 
+from mcir_plugin.data import IMAGE_SUFFIXES, image_key
+
 SCALES = (1, 2, 3, 4, 8)
-SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
 MAX_KEY_BYTES = 500  # LMDB's own limit is 511; the sub-image's number comes on top
 
 
@@ -74,10 +74,10 @@ def find_images(folder: Path, only: list[str], exclude: list[str]) -> dict[str, 
     """
     if not folder.is_dir():
         raise PreparationError(f'--input {folder} is not a folder.')
-    relative = (path.relative_to(folder) for path in sorted(folder.rglob('*')) if path.suffix.lower() in SUFFIXES)
+    relative = (path.relative_to(folder) for path in sorted(folder.rglob('*')) if path.suffix.lower() in IMAGE_SUFFIXES)
     names = [name for name in relative if not any(part.startswith('.') for part in name.parts)]
     if not names:
-        raise PreparationError(f'--input {folder} holds no image (looked for {", ".join(SUFFIXES)}).')
+        raise PreparationError(f'--input {folder} holds no image (looked for {", ".join(IMAGE_SUFFIXES)}).')
     if only:
         names = _fitting(names, '--only', only)
     if exclude:
@@ -112,13 +112,8 @@ def _by_key(folder: Path, names: list[Path]) -> dict[str, Path]:
 
 
 def lmdb_key(name: Path) -> str:
-    """The key of an image: its path without suffix, in characters that BasicSR can read back.
-
-    BasicSR cuts a key at the first dot and encodes it as ASCII, and names its validation pictures by what follows the
-    last slash; so dots, blanks and slashes become ``_``, and other characters outside A-Z a-z 0-9 _ - their code point.
-    """
-    key = re.sub(r'[^A-Za-z0-9_-]', lambda found: '_' if found[0] in './ ' else f'u{ord(found[0]):x}',
-                 name.with_suffix('').as_posix())
+    """The key of an image, in characters that BasicSR can read back. Raises PreparationError if it is too long."""
+    key = image_key(name.as_posix())
     if len(key) > MAX_KEY_BYTES:
         raise PreparationError(f'the name of {name} is too long for an LMDB key ({len(key)} of at most '
                                f'{MAX_KEY_BYTES} characters): rename it.')
@@ -190,15 +185,15 @@ def make_pairs(key: str, path: Path, plan: PairPlan) -> tuple[list[EncodedImage]
     image = image[:height, :width]
     small = bicubic_lr(image, plan.scale) if plan.scale > 1 else None
     if plan.size is None:
-        return [_encode(key, image)], [] if small is None else [_encode(key, small)]
+        return [encode(key, image)], [] if small is None else [encode(key, small)]
     corners = [(top, left) for top in starts(height, plan) for left in starts(width, plan)]
     large_parts, small_parts = [], []
     for number, (top, left) in enumerate(corners, 1):
         name = f'{key}_s{number:03d}'
-        large_parts.append(_encode(name, _square(image, top, left, plan.size)))
+        large_parts.append(encode(name, _square(image, top, left, plan.size)))
         if small is not None:
             corner_and_size = (value // plan.scale for value in (top, left, plan.size))
-            small_parts.append(_encode(name, _square(small, *corner_and_size)))
+            small_parts.append(encode(name, _square(small, *corner_and_size)))
     return large_parts, small_parts
 
 
@@ -206,6 +201,7 @@ def _square(image: np.ndarray, top: int, left: int, size: int) -> np.ndarray:
     return image[top:top + size, left:left + size]
 
 
-def _encode(key: str, image: np.ndarray) -> EncodedImage:
+def encode(key: str, image: np.ndarray) -> EncodedImage:
+    """An image (H, W[, 3]), uint8 and BGR, as PNG."""
     png = cv2.imencode('.png', image, [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION])[1]
     return EncodedImage(key, png.tobytes(), (*image.shape[:2], 1 if image.ndim == 2 else image.shape[2]))

@@ -14,14 +14,71 @@ FIRST_MAP_SIZE = 1 << 26
 
 
 class EncodedImage(NamedTuple):
-    """One image as it is stored: its key, its PNG bytes, and its (height, width, channels)."""
+    """One image as it is stored.
+
+    Args:
+        key (str): its key.
+        content (bytes): the encoded image.
+        shape (tuple[int, int, int]): height, width, channels.
+        suffix (str): what kind of file the content is. Default: .png.
+        level (int): PNG compression, 0 for a file that is stored as it was found. Default: BasicSR's own level.
+    """
 
     key: str
-    png: bytes
+    content: bytes
     shape: tuple[int, int, int]
+    suffix: str = '.png'
+    level: int = PNG_COMPRESSION
+
+    def meta_line(self) -> str:
+        """The image's line of ``meta_info.txt``; BasicSR reads the key from it."""
+        height, width, channels = self.shape
+        return f'{self.key}{self.suffix} ({height},{width},{channels}) {self.level}\n'
 
 
-class LmdbWriter:
+class GrowingLmdb:
+    """An LMDB that grows when its bound is reached. Use it in a ``with`` block.
+
+    Args:
+        path (Path): the folder, named ``*.lmdb``.
+        map_size (int): first upper bound of the size in bytes; doubled as often as needed.
+        sync (bool): flush to the disk at the end of every transaction, not only at the end of all.
+
+    Raises:
+        ValueError: if the name does not end in .lmdb (BasicSR knows an LMDB by that).
+    """
+
+    def __init__(self, path: Path, map_size: int, sync: bool) -> None:
+        if path.suffix != '.lmdb':
+            raise ValueError(f'an LMDB folder must end in .lmdb, but got {path.name}')
+        self.env = lmdb.open(str(path), map_size=map_size, sync=sync)
+        self.map_size = self.env.info()['map_size']  # larger if there is more in it already
+
+    def __enter__(self) -> GrowingLmdb:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.env.sync(True)
+        self.env.close()
+
+    def store(self, images: list[EncodedImage]) -> None:
+        """Stores images, all of them in one transaction."""
+        while not self._fits(images):
+            self.map_size *= 2
+            self.env.set_mapsize(self.map_size)
+
+    def _fits(self, images: list[EncodedImage]) -> bool:
+        """One transaction; False if the images do not fit below the present bound."""
+        try:
+            with self.env.begin(write=True) as transaction:
+                for image in images:
+                    transaction.put(image.key.encode('ascii'), image.content)
+        except lmdb.MapFullError:
+            return False
+        return True
+
+
+class LmdbWriter(GrowingLmdb):
     """Writes images and the text file that BasicSR reads the keys from. Use it in a ``with`` block.
 
     Args:
@@ -33,36 +90,15 @@ class LmdbWriter:
     """
 
     def __init__(self, path: Path, map_size: int = FIRST_MAP_SIZE) -> None:
-        if path.suffix != '.lmdb':
-            raise ValueError(f'an LMDB folder must end in .lmdb, but got {path.name}')
-        self.map_size = map_size
-        # sync=False: one flush at the end instead of one per image
-        self.env = lmdb.open(str(path), map_size=map_size, sync=False)
+        super().__init__(path, map_size, sync=False)  # one flush at the end instead of one per image
         self.meta = (path / 'meta_info.txt').open('w', encoding='ascii')
-
-    def __enter__(self) -> LmdbWriter:
-        return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.meta.close()
-        self.env.sync(True)
-        self.env.close()
+        super().__exit__(*exc_info)
 
     def put(self, images: Iterable[EncodedImage]) -> None:
         """Stores images (all of them, in one transaction) and their lines of ``meta_info.txt``."""
         images = list(images)
-        while not self._store(images):
-            self.map_size *= 2
-            self.env.set_mapsize(self.map_size)
-        for key, _, (height, width, channels) in images:
-            self.meta.write(f'{key}.png ({height},{width},{channels}) {PNG_COMPRESSION}\n')
-
-    def _store(self, images: list[EncodedImage]) -> bool:
-        """One transaction; False if the images do not fit below the present bound."""
-        try:
-            with self.env.begin(write=True) as transaction:
-                for image in images:
-                    transaction.put(image.key.encode('ascii'), image.png)
-        except lmdb.MapFullError:
-            return False
-        return True
+        self.store(images)
+        self.meta.writelines(image.meta_line() for image in images)

@@ -14,22 +14,17 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
-import cv2
 import lmdb
 from image_pairs import PairPlan, basicsr_imresize, find_images, image_size, make_pairs
 from lmdb_writer import EncodedImage, LmdbWriter
 from new_folder import PreparationError, new_folder, refuse_existing
 from tqdm import tqdm
-
-SHOWN = 10  # so many names of unfit images are shown
-REPAIR = 'Repair them, or use --exclude NAME.'
+from worker_pool import REPAIR, raise_all, worker_pool
 
 
 @dataclass(frozen=True)
@@ -92,14 +87,6 @@ def drop_or_refuse_small(images: dict[str, Path], plan: PairPlan, skip: bool) ->
     return {key: path for key, path in images.items() if key not in small}
 
 
-def raise_all(problems: list[str], total: int, remedy: str) -> None:
-    """One error for all unfit images; none if there are none."""
-    if problems:
-        more = [f'... and {len(problems) - SHOWN} more'] if len(problems) > SHOWN else []
-        raise PreparationError('\n  '.join([f'{len(problems)} of {total} images cannot be used:',
-                                            *problems[:SHOWN], *more, remedy]))
-
-
 def work_on(entry: tuple[str, Path], plan: PairPlan) -> Outcome:
     """What one worker process does with one image."""
     key, path = entry
@@ -109,28 +96,13 @@ def work_on(entry: tuple[str, Path], plan: PairPlan) -> Outcome:
         return Outcome(path, [], [], str(error))
 
 
-def start_worker(with_lr: bool) -> None:
-    """The parallel work is over images; each process uses one core."""
-    cv2.setNumThreads(1)
-    if with_lr:
-        import torch
-
-        torch.set_num_threads(1)
-
-
 def outcomes(images: dict[str, Path], plan: PairPlan, workers: int) -> Iterator[Outcome]:
     """The outcomes in the order of the keys, so that the same input gives the same LMDB whatever the workers."""
     with_lr = plan.scale > 1
     if with_lr:
         basicsr_imresize()  # if it is missing, say so before anything is started
-    # not forked from here: OpenCV and PyTorch hang in the fork of a process in which their threads have run
-    context = get_context('forkserver')
-    context.set_forkserver_preload(['cv2', *(['torch'] if with_lr else [])])
-    pool = ProcessPoolExecutor(min(workers, len(images)), context, start_worker, (with_lr,))
-    try:
+    with worker_pool(min(workers, len(images)), with_lr) as pool:
         yield from pool.map(partial(work_on, plan=plan), images.items())
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def write_pairs(images: dict[str, Path], plan: PairPlan, workers: int, folder: Path) -> int:
@@ -145,7 +117,7 @@ def write_pairs(images: dict[str, Path], plan: PairPlan, workers: int, folder: P
             for writer, part in zip(writers, (outcome.large, outcome.small), strict=False):
                 writer.put(part)
             count += len(outcome.large)
-    raise_all(problems, len(images), REPAIR)
+    raise_all(problems, len(images))
     return count
 
 
