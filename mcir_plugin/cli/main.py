@@ -1,4 +1,4 @@
-"""Front of the ``basicsr`` command: train, test, check."""
+"""Front of the ``basicsr`` command: train, test, check, convert, compare, report."""
 from __future__ import annotations
 
 import argparse
@@ -6,17 +6,29 @@ import sys
 from importlib import import_module
 
 from mcir_plugin import __version__
+from mcir_plugin.cli import compare, convert
 from mcir_plugin.errors import McirError
 
 RUNNERS = {
     'train': ('mcir_plugin.hosts.basicsr.entry', 'train'),
     'test': ('mcir_plugin.hosts.basicsr.entry', 'test'),
     'check': ('mcir_plugin.hosts.basicsr.check', 'check'),
+    'convert': ('mcir_plugin.hosts.basicsr.convert', 'convert'),
+    'compare': ('mcir_plugin.hosts.basicsr.compare', 'compare'),
+    'report': ('mcir_plugin.hosts.basicsr.compare', 'report'),
 }
 HELP = {
     'train': 'train by an option file; with train.spn_opt, against history negatives',
     'test': 'validate by an option file',
     'check': 'find what would fail later, in seconds and without training',
+    'convert': 'turn a published weight file into one that BasicSR loads',
+    'compare': 'train several variants by one recipe and report what they change',
+    'report': 'the same report from existing experiment folders',
+}
+FLAGS = {  # of commands that do not take those of a run
+    'convert': convert.add_flags,
+    'compare': compare.add_compare_flags,
+    'report': compare.add_report_flags,
 }
 
 
@@ -25,13 +37,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='basicsr', description='BasicSR with model-contrastive training (mcir-plugin).')
     parser.add_argument('--version', action='version', version=f'mcir-plugin {__version__}')
-    commands = parser.add_subparsers(dest='command', required=True, metavar='{train,test,check}')
+    commands = parser.add_subparsers(dest='command', required=True, metavar=f'{{{",".join(HELP)}}}')
     for name, text in HELP.items():
-        _add_flags(commands.add_parser(name, help=text, description=text.capitalize() + '.'))
+        FLAGS.get(name, _add_run_flags)(commands.add_parser(name, help=text, description=text.capitalize() + '.'))
     return parser
 
 
-def _add_flags(parser: argparse.ArgumentParser) -> None:
+def _add_run_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-opt', '--opt', required=True, metavar='FILE.yml', help='option file; may inherit by _base_')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none',
                         help='job launcher: none, pytorch (torchrun) or slurm')

@@ -1,0 +1,57 @@
+"""All files of a report: plots, pages, numbers."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mcir_plugin.report import plots
+from mcir_plugin.report.comparison import Comparison, Result
+from mcir_plugin.report.page import Picture, markdown, numbers, page, write_text
+
+IMAGES = ('Above: input, outputs and ground truth inside the marked square. Below: absolute errors (mean over '
+          'channels) and differences from the baseline, each on one scale.')
+
+
+def write_report(comparison: Comparison, results: Sequence[Result], images: Sequence[Path], folder: Path) -> Path:
+    """Write ``report.html``, ``report.md``, ``report.json`` and the plots; return the path of the page.
+
+    Args:
+        comparison (Comparison): What was compared.
+        results (Sequence[Result]): Its results.
+        images (Sequence[Path]): PNG files of images side by side, to be shown in this order.
+        folder (Path): An existing folder.
+    """
+    pictures = [*_plots(comparison, results, folder),
+                *(Picture(path, path.stem.replace('_', ' '), f'Seed {comparison.seeds[0]}. {IMAGES}')
+                  for path in images)]
+    write_text(folder / 'report.md', markdown(comparison, results))
+    write_text(folder / 'report.json', numbers(comparison, results))
+    path = folder / 'report.html'
+    write_text(path, page(comparison, results, pictures))
+    return path
+
+
+def _plots(comparison: Comparison, results: Sequence[Result], folder: Path) -> list[Picture]:
+    pictures = []
+    lines = 'One line per training: the colour is the variant, the dashes are the seed.'
+    if plots.draw_validations(comparison, folder / 'validations.png'):
+        pictures.append(Picture(folder / 'validations.png', 'Validations during training', lines))
+    if plots.draw_losses(comparison, folder / 'losses.png'):
+        pictures.append(Picture(folder / 'losses.png', 'Loss terms and negatives', lines))
+    pictures += _differences(comparison, results, folder)
+    if plots.draw_costs(comparison.costs(), folder / 'cost.png'):
+        pictures.append(Picture(folder / 'cost.png', 'Cost', 'Median of the printed times per step over all seeds, and '
+                                'the largest memory of one training. Runs at the same time slow each other down.'))
+    return pictures
+
+
+def _differences(comparison: Comparison, results: Sequence[Result], folder: Path) -> list[Picture]:
+    pictures = []
+    for number, key in enumerate(dict.fromkeys((r.dataset, r.weights, r.metric) for r in results if r.paired)):
+        found = [(r.variant, r.paired.images) for r in results
+                 if r.paired and (r.dataset, r.weights, r.metric) == key]
+        path = folder / f'differences_{number + 1}.png'
+        plots.draw_differences(found, f'{plots.with_unit(key[2])}: variant - {comparison.variants[0]}', path)
+        pictures.append(Picture(path, f'Difference per image: {key[0]}, {key[2]} ({key[1]})',
+                                'One dot per image, mean over seeds; the bar is the mean over images.'))
+    return pictures

@@ -1,0 +1,227 @@
+"""``basicsr compare`` for real, killed in the middle: 2 variants, 2 seeds, the numbers computed again from images."""
+import json
+import math
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+from scipy import stats
+from skimage.metrics import structural_similarity
+
+from mcir_plugin.cli import main
+from mcir_plugin.config import load_options
+from mcir_plugin.hosts.basicsr.compare.evaluate import evaluate, is_evaluated
+from mcir_plugin.hosts.basicsr.compare.logs import read_curves
+
+VARIANTS, SEEDS, STEPS, BORDER = ('none', 'spn'), (0, 1), 200, 2
+RUNS = [f'tiny_{variant}_seed{seed}' for seed in SEEDS for variant in VARIANTS]
+COMMAND = ['compare', '-opt', 'opt.yml', '--variants', *VARIANTS, '--seeds', *map(str, SEEDS), '--output', 'out']
+LIMIT = 240  # seconds, for a machine that does much else
+
+
+def recipe(options, lmdb_pairs) -> dict:
+    opt = options(total_iter=STEPS, ema_decay=0.9)
+    roots = {key: root.removesuffix('.lmdb') for key, root in lmdb_pairs(2).items()}
+    opt['datasets']['val'] = {'name': 'Val', 'type': 'PairedImageDataset', **roots, 'io_backend': {'type': 'disk'}}
+    same = {'crop_border': BORDER, 'test_y_channel': True}
+    opt['val'] = {'val_freq': 100, 'save_img': False, 'metrics': {
+        'psnr': {'type': 'calculate_psnr', **same}, 'ssim': {'type': 'calculate_ssim', **same}}}
+    opt['logger'].update(print_freq=1, save_checkpoint_freq=20)
+    return opt
+
+
+def wait_for(condition, process) -> None:
+    end = time.monotonic() + LIMIT
+    while not condition():
+        assert process.poll() is None, process.stderr.read().decode()
+        assert time.monotonic() < end, 'waited too long'
+        time.sleep(0.01)
+
+
+def workers(folder: Path) -> list[str]:
+    """Return the command lines of processes that work on a folder (Linux)."""
+    found = []
+    for path in Path('/proc').glob('[0-9]*/cmdline'):
+        try:
+            line = path.read_bytes().decode(errors='replace')
+            if 'compare.worker' in line and (path.parent / 'cwd').resolve() == folder:
+                found.append(line)
+        except OSError:  # it has just ended
+            continue
+    return found
+
+
+class Interrupted:
+    """A comparison that was killed in its second run and started again; `before` is from between the two."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.out = root, root / 'out'
+        states = self.out / RUNS[1] / 'training_states'
+        process = subprocess.Popen([sys.executable, '-m', 'mcir_plugin', *COMMAND], cwd=root, stderr=subprocess.PIPE)
+        wait_for(lambda: (states / '40.state').is_file(), process)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        end = time.monotonic() + LIMIT
+        while workers(root) and time.monotonic() < end:
+            time.sleep(0.05)
+        self.left = workers(root)
+        self.before = {path: path.stat().st_mtime_ns for path in (self.out / RUNS[0]).rglob('*') if path.is_file()}
+        self.finished = [is_evaluated(self.out / run) for run in RUNS]
+        self.ended_at = (self.out / RUNS[1] / 'models' / 'net_g_latest.pth').exists()
+
+    def numbers(self) -> dict:
+        return json.loads((self.out / 'report' / 'report.json').read_text())
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp('comparison')
+
+
+@pytest.fixture
+def comparison(root, options, lmdb_pairs, monkeypatch, close_log, made={}) -> Interrupted:  # noqa: B006
+    monkeypatch.chdir(root)
+    monkeypatch.setenv('OMP_NUM_THREADS', '1')
+    if not made:
+        Path('opt.yml').write_text(yaml.safe_dump(recipe(options, lmdb_pairs), sort_keys=False))
+        made['it'] = Interrupted(root)
+        made['status'] = main(COMMAND)
+    assert made['status'] == 0
+    return made['it']
+
+
+def test_a_killed_comparison_leaves_nothing_running_and_goes_on(comparison):
+    assert comparison.left == []
+    assert comparison.finished == [True, False, False, False] and not comparison.ended_at
+    assert all(is_evaluated(comparison.out / run) for run in RUNS)
+
+
+def test_a_finished_run_is_not_touched_again(comparison):
+    assert comparison.before
+    assert all(path.stat().st_mtime_ns == when for path, when in comparison.before.items())
+
+
+def test_the_interrupted_run_continued_from_its_checkpoint(comparison):
+    logs = sorted((comparison.out / RUNS[1]).glob('train_*.log'))
+    assert len(logs) == 2
+    text = logs[1].read_text()
+    start = int(text.partition('Resuming training from epoch: ')[2].partition('iter: ')[2].partition('.')[0])
+    assert start >= 40 and f'iter: {start:7,d}' not in text
+    curve = read_curves(comparison.out / RUNS[1], 100, STEPS)
+    assert list(curve['l_pix']) == list(range(1, STEPS + 1))
+    assert sorted(curve['Val: psnr']) == [100, 200]
+
+
+def test_all_variants_of_a_seed_start_alike_and_see_the_same_data(comparison):
+    """The term changes the weights a little at a time; other data would change the loss much at once."""
+    curves = {run: list(read_curves(comparison.out / run, 100, STEPS)['l_pix'].values()) for run in RUNS}
+    for seed in SEEDS:
+        plain, spn = (curves[f'tiny_{variant}_seed{seed}'] for variant in VARIANTS)
+        assert plain[0] == spn[0]
+        assert np.allclose(plain[:40], spn[:40], rtol=0.02)
+    assert not np.allclose(curves[RUNS[0]][:40], curves[RUNS[2]][:40], rtol=0.2)
+
+
+def luma(image: np.ndarray) -> np.ndarray:
+    blue, green, red = np.moveaxis(image[BORDER:-BORDER, BORDER:-BORDER].astype(np.float64), 2, 0)
+    return 16 + (65.481 * red + 128.553 * green + 24.966 * blue) / 255
+
+
+def psnr(image: np.ndarray, gt: np.ndarray) -> float:
+    return 10 * math.log10(255**2 / np.mean((luma(image) - luma(gt))**2))
+
+
+def ssim(image: np.ndarray, gt: np.ndarray) -> float:
+    full = structural_similarity(luma(image), luma(gt), gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+                                 data_range=255, full=True)[1]
+    return full[5:-5, 5:-5].mean()
+
+
+def from_images(comparison, weights: str, measure) -> dict[str, list[list[float]]]:
+    """Return the table (seeds, images) of every variant, computed from the images that were saved."""
+    roots = load_options('opt.yml')['datasets']['val']
+    truths = sorted(Path(roots['dataroot_gt']).glob('*.png'))
+    assert len(truths) == 8
+    return {variant: [[measure(cv2.imread(str(comparison.out / f'tiny_{variant}_seed{seed}' / 'evaluation' / weights /
+                                              'visualization' / 'Val' / f'{gt.stem}_{weights}.png')),
+                               cv2.imread(str(gt))) for gt in truths] for seed in SEEDS] for variant in VARIANTS}
+
+
+@pytest.mark.parametrize('weights', ['net_g', 'net_g_ema'])
+@pytest.mark.parametrize(('metric', 'measure', 'within'), [('psnr', psnr, 5e-5), ('ssim', ssim, 2e-6)])
+def test_the_statistics_are_those_of_the_saved_images(comparison, weights, metric, measure, within):
+    tables = from_images(comparison, weights, measure)
+    found = {result['variant']: result for result in comparison.numbers()['results']
+             if (result['weights'], result['metric']) == (weights, metric)}
+    for variant, table in tables.items():
+        means = [statistics.fmean(row) for row in table]
+        assert found[variant]['summary']['mean'] == pytest.approx(statistics.fmean(means), abs=within)
+        assert found[variant]['summary']['spread'] == pytest.approx(statistics.stdev(means), abs=within)
+    difference = np.subtract(tables['spn'], tables['none'])
+    paired, images = found['spn']['paired'], difference.mean(axis=0)
+    assert paired['mean'] == pytest.approx(difference.mean(), abs=within)
+    assert paired['images'] == pytest.approx(images, abs=within)
+    unclear = int((np.abs(images) <= within).sum())  # BasicSR's metrics use float32
+    for count, clear in ((paired['wins'], images > within), (paired['losses'], images < -within)):
+        assert clear.sum() <= count <= clear.sum() + unclear
+    assert unclear < 4
+    wanted = stats.binomtest(paired['wins'], paired['wins'] + paired['losses']).pvalue
+    assert paired['p_value'] == pytest.approx(wanted)
+    draws = np.random.default_rng(1)
+    means = [difference[draws.integers(0, 2, 2)][:, draws.integers(0, 8, 8)].mean() for _ in range(10_000)]
+    width = np.ptp(means)
+    assert paired['low'] == pytest.approx(np.quantile(means, 0.025), abs=0.05 * width + within)
+    assert paired['high'] == pytest.approx(np.quantile(means, 0.975), abs=0.05 * width + within)
+
+
+def test_the_report_is_complete(comparison):
+    folder = comparison.out / 'report'
+    html = (folder / 'report.html').read_text()
+    for words in ('Y of 8-bit RGB, not rounded, border of 2 left out', '11x11 Gaussian, valid', 'train.spn_opt.type'):
+        assert words in html
+    names = {path.name for path in folder.iterdir()}
+    assert {'report.md', 'losses.png', 'validations.png', 'cost.png'} <= names
+    assert sum(name.startswith('image_Val_') for name in names) == 3
+    costs = comparison.numbers()['costs']
+    assert [cost['variant'] for cost in costs] == list(VARIANTS)
+    assert 0 < costs[0]['seconds'] < costs[1]['seconds'] and all(100 < cost['memory'] < 10_000 for cost in costs)
+
+
+def test_existing_folders_give_the_same_report(comparison, capsys):
+    runs = [f'{variant}=out/tiny_{variant}_seed{seed}' for variant in VARIANTS for seed in SEEDS]
+    assert main(['report', *runs, '--output', 'again']) == 0
+    assert 'calculate_psnr: Y of 8-bit RGB' in capsys.readouterr().out
+    again = json.loads(Path('again/report.json').read_text())
+    assert again['results'] == comparison.numbers()['results']
+    assert main(['report', 'out', '--output', 'third']) == 0
+    assert json.loads(Path('third/report.json').read_text())['results'] == again['results']
+
+
+def test_an_evaluation_can_be_made_again(comparison):
+    run = comparison.out / RUNS[0]
+    paths = sorted((run / 'evaluation').rglob('metrics_Val.csv'))
+    before = {path: path.read_text() for path in paths}
+    assert len(before) == 2
+    (run / 'evaluation' / 'evaluation.json').unlink()
+    assert not is_evaluated(run)
+    torch.manual_seed(123)
+    evaluate(run, load_options(comparison.out / 'options' / f'{RUNS[0]}.yml'))
+    assert is_evaluated(run) and {path: path.read_text() for path in paths} == before
+
+
+def test_reports_of_other_seeds_are_refused(comparison, capsys):
+    assert main(['report', f'a=out/{RUNS[0]}', f'b=out/{RUNS[2]}']) == 2
+    assert 'same seeds' in capsys.readouterr().err
+
+
+def test_a_changed_recipe_is_refused_before_training(comparison, capsys):
+    assert main([*COMMAND, '--set', f'train:total_iter={STEPS + 1}']) == 2
+    assert 'train.total_iter' in capsys.readouterr().err
