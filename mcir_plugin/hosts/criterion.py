@@ -5,6 +5,7 @@ It answers with its value plus the contrastive term, so no training step is writ
 """
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from mcir_plugin.contrast import ContrastTerm
 from mcir_plugin.errors import McirError
 from mcir_plugin.hosts.outputs import Path, Select, View, follow, is_copy_of, leaves, view_of
+from mcir_plugin.hosts.weighting import with_weight
 
 
 class PairingError(McirError, RuntimeError):
@@ -75,12 +77,15 @@ class StepContrast:
     Args:
         term (ContrastTerm): Computes what is added.
         network (nn.Module): The network under training, as the model calls it.
+        lr_ratio (Callable | None): Returns the learning rate over its initial value, for a schedule that follows it.
+            Default: None.
     """
 
-    def __init__(self, term: ContrastTerm, network: nn.Module) -> None:
+    def __init__(self, term: ContrastTerm, network: nn.Module, lr_ratio: Callable[[], float] | None = None) -> None:
         self.term = term
         self.capture = Capture(network)
         self.step = 0
+        self._lr_ratio = lr_ratio
         self._begin(0)
 
     def begin(self, step: int) -> None:
@@ -102,8 +107,27 @@ class StepContrast:
         self.capture.clear()
         if self.asked and not self.paired:
             raise PairingError(self.unpaired)
-        waits = self.term.bank.refresh.needs_residual and self.pred is None
+        bank = self.term.bank
+        waits = bank is not None and bank.refresh.needs_residual and self.pred is None
         return [] if waits or not stepped else self.term.update(self.step, self.pred, self.gt)
+
+    def weigh(self, criterion: nn.Module, pred: Tensor, gt: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]
+              ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments of a criterion, with the pixel weight of this step if it is asked about the output.
+
+        Args:
+            criterion (nn.Module): About to be called; :meth:`join` follows.
+            pred (Tensor): As for :meth:`join`.
+            gt (Tensor): As for :meth:`join`.
+            args (tuple): Positional arguments of the criterion.
+            kwargs (dict): Its keyword arguments.
+        """
+        if self.term.uncertainty is None or not self.capture.active or self.paired:
+            return args, kwargs
+        if not self._score(pred, gt) or self.term.pixel_weight is None:
+            return args, kwargs
+        self.weight = self.term.pixel_weight
+        return with_weight(criterion, args, kwargs, self.weight)
 
     def join(self, value: Tensor, pred: Tensor, gt: Tensor) -> Tensor:
         """Return the criterion's value plus the term; only the first call per step on an output of the network.
@@ -116,15 +140,11 @@ class StepContrast:
         if not self.capture.active or self.paired:
             return value
         self.asked = True
-        found = self.capture.find(pred)
-        if found is None:
-            self.unpaired = (f'The criterion was called with an image of shape {tuple(pred.shape)}, but the network '
-                             f'returned {self.capture.shapes()}: no negative can be paired with it. Does the model '
-                             'process the output of the network before the loss? Then spn_opt cannot be used with it.')
+        if not self._score(pred, gt):
             return value
         self.paired, self.pred, self.gt = True, pred.detach(), gt
-        call, select = found
-        term = self.term(pred, *call.inputs, step=self.step, reference=value, select=select, **call.kwargs)
+        (_, term), self._scored = self._scored, None
+        term = None if term is None else self.term.bounded(term, value)
         self.value, self.added, self.total = value, term, value if term is None else value + term
         return self.total
 
@@ -141,8 +161,25 @@ class StepContrast:
         first = next((i for i, part in enumerate(value) if part is not None), None)
         return tuple(self.join(part, pred, gt) if i == first else part for i, part in enumerate(value))
 
+    def _score(self, pred: Tensor, gt: Tensor) -> bool:
+        """Have the term computed for ``pred``, once; returns False if the network did not return it."""
+        if self._scored is not None and self._scored[0] is pred:
+            return True
+        found = self.capture.find(pred)
+        if found is None:
+            self.unpaired = (f'The criterion was called with an image of shape {tuple(pred.shape)}, but the network '
+                             f'returned {self.capture.shapes()}: no negative can be paired with it. Does the model '
+                             'process the output of the network before the loss? Then spn_opt cannot be used with it.')
+            return False
+        call, select = found
+        lr_ratio = self._lr_ratio() if self._lr_ratio and self.term.schedule.needs_lr else None
+        self._scored = pred, self.term.score(pred, *call.inputs, step=self.step, gt=gt, select=select,
+                                             lr_ratio=lr_ratio, **call.kwargs)
+        return True
+
     def _begin(self, step: int) -> None:
         self.step = step
+        self._scored: tuple[Tensor, Tensor | None] | None = None
         self.asked = self.paired = False
         self.unpaired = ''
         self.pred: Tensor | None = None
@@ -150,6 +187,7 @@ class StepContrast:
         self.value: Tensor | None = None
         self.added: Tensor | None = None
         self.total: Tensor | None = None
+        self.weight: Tensor | None = None
 
 
 class CompositeCriterion(nn.Module):
@@ -167,7 +205,9 @@ class CompositeCriterion(nn.Module):
 
     def forward(self, pred: Tensor, target: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Return what the criterion returns, with the term added to its (first) value."""
-        return self._contrast[0].join_first(self.criterion(pred, target, *args, **kwargs), pred, target)
+        contrast = self._contrast[0]
+        args, kwargs = contrast.weigh(self.criterion, pred, target, (pred, target, *args), kwargs)
+        return contrast.join_first(self.criterion(*args, **kwargs), pred, target)
 
     def __getattr__(self, name: str) -> Any:
         try:

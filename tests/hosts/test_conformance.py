@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from mcir_plugin import HistoryBank, SPNLoss  # the package comes before basicsr: it mends its import
+from mcir_plugin import HistoryBank  # the package comes before basicsr: it mends its import
+from mcir_plugin.losses import LOSSES
 
 STEPS, SEED, LR = 50, 3, 0.05
 SPN = {'type': 'SPNLoss', 'loss_weight': 0.05, 'vgg_weights': 'random:0', 'layer_weights': {'relu1_2': 1.0}}
+CCR = {**SPN, 'type': 'CCRLoss', 'loss_weight': 0.02}
 HISTORY = {'update_iter': [7, 20], 'decay': [0.1, 0.5], 'negatives_per_iter': 1}
 
 
@@ -68,16 +70,16 @@ def recorded(gradients: list[dict[str, Tensor]], network: Callable[[], nn.Module
         handle.remove()
 
 
-def through_plain_pytorch(batches, start, folder):
+def through_plain_pytorch(batches, start, folder, options=SPN):
     network, gradients = SmallNet(), []
     network.load_state_dict(start)
     optimizer = torch.optim.SGD(network.parameters(), lr=LR)
     bank = HistoryBank(network, **HISTORY, seed=SEED, factory=SmallNet)
-    spn = SPNLoss(**{name: value for name, value in SPN.items() if name != 'type'})
+    term = LOSSES[options['type']](**{name: value for name, value in options.items() if name != 'type'})
     with recorded(gradients, lambda: network):
         for step, (lq, gt) in enumerate(batches, 1):
             output = network(lq)
-            loss = functional.l1_loss(output, gt) + spn(output, bank.negatives(lq))
+            loss = functional.l1_loss(output, gt) + term(output, bank.negatives(lq), gt=gt, lq=lq)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -85,7 +87,7 @@ def through_plain_pytorch(batches, start, folder):
     return gradients, bank
 
 
-def through_basicsr(batches, start, folder):
+def through_basicsr(batches, start, folder, options):
     from basicsr.models import build_model
     from basicsr.utils.registry import ARCH_REGISTRY
     if 'SmallNet' not in ARCH_REGISTRY:
@@ -96,7 +98,7 @@ def through_basicsr(batches, start, folder):
         'manual_seed': SEED, 'network_g': {'type': 'SmallNet'}, 'logger': {'print_freq': 1000},
         'path': {'pretrain_network_g': str(folder / 'start.pth'), 'experiments_root': str(folder)},
         'train': {'optim_g': {'type': 'SGD', 'lr': LR}, 'scheduler': {'type': 'MultiStepLR', 'milestones': [1000]},
-                  'total_iter': STEPS, 'pixel_opt': {'type': 'L1Loss'}, 'spn_opt': SPN, 'history_opt': HISTORY}})
+                  'total_iter': STEPS, 'pixel_opt': {'type': 'L1Loss'}, 'spn_opt': options, 'history_opt': HISTORY}})
     gradients = []
     with recorded(gradients, lambda: model.net_g):
         for step, (lq, gt) in enumerate(batches, 1):
@@ -105,7 +107,7 @@ def through_basicsr(batches, start, folder):
     return gradients, model.contrast.term.bank
 
 
-def through_mmengine(batches, start, folder):
+def through_mmengine(batches, start, folder, options):
     from mmengine.model import BaseModel
     from mmengine.registry import MODELS
     from mmengine.runner import Runner
@@ -132,7 +134,7 @@ def through_mmengine(batches, start, folder):
             [{'inputs': lq, 'data_samples': gt} for lq, gt in batches], batch_size=None),
         train_cfg={'by_epoch': False, 'max_iters': STEPS}, optim_wrapper={'optimizer': {'type': 'SGD', 'lr': LR}},
         default_hooks={'checkpoint': None, 'sampler_seed': None}, load_from=str(folder / 'start_mm.pth'),
-        custom_hooks=[{'type': 'HistoryNegativeHook', 'spn': SPN, 'history': HISTORY}], randomness={'seed': SEED},
+        custom_hooks=[{'type': 'HistoryNegativeHook', 'spn': options, 'history': HISTORY}], randomness={'seed': SEED},
         default_scope='mmengine', cfg={'model': {'generator': {'type': 'SmallNet'}}}, log_level='WARNING')
     gradients = []
     with recorded(gradients, lambda: runner.model.generator):
@@ -141,10 +143,11 @@ def through_mmengine(batches, start, folder):
     return gradients, hook.contrast.term.bank
 
 
+@pytest.mark.parametrize('options', [SPN, CCR], ids=['SPN', 'CCR'])
 @pytest.mark.parametrize('host', [through_basicsr, through_mmengine])
-def test_same_gradients_and_history_as_a_plain_loop(host, batches, start, tmp_path):
-    expected, history = through_plain_pytorch(batches, start, tmp_path)
-    gradients, bank = host(batches, start, tmp_path)
+def test_same_gradients_and_history_as_a_plain_loop(host, options, batches, start, tmp_path):
+    expected, history = through_plain_pytorch(batches, start, tmp_path, options)
+    gradients, bank = host(batches, start, tmp_path, options)
     assert len(expected) == len(gradients) == STEPS
     for step, (ours, theirs) in enumerate(zip(gradients, expected, strict=True), 1):
         for name, gradient in theirs.items():
@@ -156,9 +159,9 @@ def test_same_gradients_and_history_as_a_plain_loop(host, batches, start, tmp_pa
             assert torch.allclose(value, other, rtol=1e-5, atol=1e-7), name
 
 
-def test_the_term_matters_to_these_gradients(batches, start, tmp_path, monkeypatch):
+@pytest.mark.parametrize('options', [SPN, CCR], ids=['SPN', 'CCR'])
+def test_the_term_matters_to_these_gradients(options, batches, start, tmp_path):
     """Without it the comparison above would prove nothing."""
-    with_term, _ = through_plain_pytorch(batches[:2], start, tmp_path)
-    monkeypatch.setitem(SPN, 'loss_weight', 0.0)
-    without, _ = through_plain_pytorch(batches[:2], start, tmp_path)
+    with_term, _ = through_plain_pytorch(batches[:2], start, tmp_path, options)
+    without, _ = through_plain_pytorch(batches[:2], start, tmp_path, {**options, 'loss_weight': 0.0})
     assert not torch.allclose(with_term[0]['tail.weight'], without[0]['tail.weight'], rtol=1e-2)

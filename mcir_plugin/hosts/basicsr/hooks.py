@@ -1,4 +1,4 @@
-"""Makes an imported BasicSR aware of this package: its losses, its option reader, its model builder."""
+"""Makes an imported BasicSR aware of this package: networks, losses, data set, option reader, model builder."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -9,24 +9,36 @@ import basicsr.losses
 import basicsr.models
 import basicsr.test
 import basicsr.train
+from basicsr.models.base_model import BaseModel
 from basicsr.utils import get_root_logger
-from basicsr.utils.registry import LOSS_REGISTRY
+from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY
 
-from mcir_plugin.hosts.basicsr import options, resume
+from mcir_plugin.archs import NETWORKS
+from mcir_plugin.hosts.basicsr import options, resume, schedulers
+from mcir_plugin.hosts.basicsr.clipping import with_clipping
 from mcir_plugin.hosts.basicsr.compat.cpu import on_cpu
 from mcir_plugin.hosts.basicsr.compat.swap import swapped
+from mcir_plugin.hosts.basicsr.evaluation import with_evaluation
+from mcir_plugin.hosts.basicsr.evaluation.metrics import OWN_METRICS, make_metric
 from mcir_plugin.hosts.basicsr.model import with_history
-from mcir_plugin.losses import SPNLoss
+from mcir_plugin.hosts.basicsr.paired_restoration_dataset import PairedRestorationDataset
+from mcir_plugin.losses import LOSSES, PSNRLoss, SSIMLoss
 
-LOSSES = (SPNLoss, )
+ALL_LOSSES = (*LOSSES.values(), PSNRLoss, SSIMLoss)
 
 
 def install() -> None:
     """Register the losses and wrap the names that ``basicsr.train`` and ``basicsr.test`` have bound. Idempotent."""
     if hasattr(basicsr.models.build_model, 'installed_by_mcir'):
         return
-    for loss in LOSSES:
-        LOSS_REGISTRY.register(loss)
+    for loss in ALL_LOSSES:  # under a suffix: packages that bring their own of this name keep it
+        LOSS_REGISTRY.register(loss, suffix='basicsr')
+    for network in NETWORKS:
+        ARCH_REGISTRY.register(network, suffix='basicsr')
+    DATASET_REGISTRY.register(PairedRestorationDataset, suffix='basicsr')
+    for protocol in OWN_METRICS.values():
+        METRIC_REGISTRY.register(make_metric(protocol))
+    BaseModel.setup_schedulers = schedulers.more_schedulers(BaseModel.setup_schedulers)
     build_model = model_builder(basicsr.models.build_model)
     for module in (basicsr.models, basicsr.train, basicsr.test, basicsr):
         module.build_model = build_model
@@ -64,4 +76,7 @@ class _Registry:
         cls = self.registry.get(name)
         if self.opt['is_train'] and self.opt['train'].get('spn_opt') is not None:
             cls = with_history(cls)
+        if self.opt['is_train'] and self.opt['train'].get('grad_clip') is not None:
+            cls = with_clipping(cls)
+        cls = with_evaluation(cls, self.opt)
         return on_cpu(cls) if self.opt['num_gpu'] == 0 else cls

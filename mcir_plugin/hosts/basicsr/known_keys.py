@@ -31,13 +31,14 @@ _DATASET = _DEGRADATION | _names("""
     flip_sequence use_hflip use_rot use_shuffle num_worker_per_gpu batch_size_per_gpu dataset_enlarge_ratio
     prefetch_mode num_prefetch_queue pin_memory persistent_workers color mean std blur_kernel_size kernel_list
     kernel_prob sinc_prob blur_sigma betag_range betap_range blur_kernel_size2 kernel_list2 kernel_prob2 sinc_prob2
-    blur_sigma2 betag_range2 betap_range2 final_sinc_prob
+    blur_sigma2 betag_range2 betap_range2 final_sinc_prob pair_by pair_list allow_unused_gt max_center_crop edge_decay
+    use_rot90 use_quarter_flip sampling
 """)
 _TRAIN = _names("""
     ema_decay optim_g optim_d scheduler total_iter warmup_iter fix_flow flow_lr_mul lr_flow dcn_lr_mul tsa_iter
     pixel_opt perceptual_opt gan_opt ldl_opt feature_matching_opt net_d_iters net_d_init_iters net_g_reg_every
     net_d_reg_every r1_reg_weight path_batch_shrink path_reg_weight mixing_prob spn_opt history_opt neg_iter neg_decay
-    neg_start
+    neg_start grad_clip
 """)
 _PATH = _names("""
     pretrain_network_g pretrain_network_d strict_load_g strict_load_d param_key_g param_key_d resume_state
@@ -46,7 +47,7 @@ _PATH = _names("""
 _BLOCKS: dict[str, frozenset[str]] = {
     'train': _TRAIN,
     'path': _PATH,
-    'val': _names('val_freq save_img suffix metrics pbar flip_seq center_frame_only num_val_samples'),
+    'val': _names('val_freq save_img suffix metrics pbar flip_seq center_frame_only num_val_samples tile'),
     'logger': _names('print_freq save_checkpoint_freq use_tb_logger wandb'),
     'dist_params': _names('backend port'),
 }

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from basicsr.archs import build_network
-from basicsr.losses import build_loss
 from basicsr.utils import get_root_logger
 from torch import distributed
 
@@ -14,13 +13,18 @@ from mcir_plugin.config import ContrastConfig, read_contrast
 from mcir_plugin.contrast import ContrastTerm
 from mcir_plugin.errors import McirError
 from mcir_plugin.hosts import term
-from mcir_plugin.hosts.basicsr import resume, summary
+from mcir_plugin.hosts.basicsr import resume, summary, weight_maps
 from mcir_plugin.hosts.basicsr.compat.saving import extra_state
-from mcir_plugin.hosts.basicsr.guard import require_finite
+from mcir_plugin.hosts.basicsr.guard import Images, images_of, require_finite
 from mcir_plugin.hosts.criterion import CompositeCriterion, StepContrast
 from mcir_plugin.hosts.guard import RatioWatch
+from mcir_plugin.hosts.late import LateValues
+from mcir_plugin.hosts.learning_rate import relative_lr
+from mcir_plugin.hosts.weighting import require_weight
+from mcir_plugin.losses import LOSSES
 
 CRITERIA = ('cri_pix', 'cri_perceptual')
+CRITERION = 'criterion'  # among late values: what the term joins, before it did
 
 
 class NothingToAttachError(McirError, ValueError):
@@ -36,6 +40,7 @@ class HistoryMixin:
 
     contrast: StepContrast
     _told = False
+    _late: tuple[LateValues, Images] | None = None
 
     def init_training_settings(self) -> None:
         """Let the model build its losses and optimizers, then wrap the first criterion there is."""
@@ -50,10 +55,13 @@ class HistoryMixin:
                 f'model_type {self.opt["model_type"]} compares no output with a ground truth (no pixel or perceptual '
                 'criterion), so spn_opt has nothing to join. Remove train.spn_opt, or add train.pixel_opt if the '
                 'model type supports it.')
-        self.contrast = StepContrast(build_term(self, config), self.net_g)
+        if config.history.uncertainty is not None:
+            require_weight(getattr(self, name), name, 'train.history_opt.uncertainty')
+        self.contrast = StepContrast(build_term(self, config), self.net_g,
+                                     lambda: relative_lr(self.optimizers, self.net_g))
         setattr(self, name, CompositeCriterion(getattr(self, name), self.contrast))
         self._watch = RatioWatch(config.history.warn_ratio, config.history.max_ratio is not None,
-                                 get_root_logger().warning)
+                                 get_root_logger().warning, lower_bound=self.contrast.term.loss.lower_bound)
         summary.log_attachment(self, name, config)
 
     def optimize_parameters(self, current_iter: int) -> None:
@@ -62,20 +70,40 @@ class HistoryMixin:
         resume.DATA.count(self)
         super().optimize_parameters(current_iter)
         self.contrast.finish()
+        weight_maps.write(self)
 
-    def reduce_loss_dict(self, loss_dict: dict[str, torch.Tensor]) -> dict[str, float]:
-        """Log the criterion and the term apart: ``l_pix`` keeps its meaning, ``l_spn`` joins it."""
-        contrast = self.contrast
-        joined = self._joined_name(loss_dict)
-        log_dict = super().reduce_loss_dict(summary.split_losses(loss_dict, joined, contrast, self._logs_now()))
-        require_finite(self, log_dict, contrast.step)
-        if contrast.paired:
-            value = contrast.value.item() if joined is None else log_dict[joined]
+    def reduce_loss_dict(self, loss_dict: dict[str, torch.Tensor]) -> dict[str, Any]:
+        """Log the criterion and the term apart: ``l_pix`` keeps its meaning, ``l_spn`` joins it.
+
+        Values stay tensors, which nobody has to wait for, except where BasicSR is about to print them.
+        """
+        self._judge()
+        contrast, joined = self.contrast, self._joined_name(loss_dict)
+        split = summary.split_losses(loss_dict, joined, contrast, self._logs_now())
+        criterion = {CRITERION: contrast.value} if contrast.paired else {}
+        self._late = LateValues(contrast.step, {**split, **criterion}), images_of(self)
+        if self._late[0].arrived or self._logs_now():
+            self._judge()
+        return self._printed(split, joined) if self._logs_now() else OrderedDict(split)
+
+    def _printed(self, split: dict[str, torch.Tensor], joined: str | None) -> dict[str, float]:
+        """Return what is printed: BasicSR's means over all GPUs, the size of the term, ages."""
+        log_dict = super().reduce_loss_dict(split)
+        if self.contrast.paired:
+            value = self.contrast.value.item() if joined is None else log_dict[joined]
             log_dict['spn/ratio'] = abs(log_dict['l_spn']) / max(abs(value), 1e-12)
-            self._watch(log_dict['spn/ratio'], contrast.step)
-        if self._logs_now():
-            log_dict.update(summary.ages(contrast))
-        return OrderedDict(log_dict)
+        return OrderedDict({**log_dict, **summary.ages(self.contrast)})
+
+    def _judge(self) -> None:
+        """Stop at a loss that is not finite, warn of a term that outgrows its criterion."""
+        if self._late is None:
+            return
+        (late, images), self._late = self._late, None
+        losses = late.read()
+        criterion = losses.pop(CRITERION, None)
+        require_finite(self, losses, late.step, images)
+        if criterion is not None:
+            self._watch(abs(losses['l_spn']) / max(abs(criterion), 1e-12), late.step)
 
     def _joined_name(self, loss_dict: dict[str, torch.Tensor]) -> str | None:
         """Return the name in the log of the value that holds criterion plus term; say once if there is none."""
@@ -88,6 +116,11 @@ class HistoryMixin:
 
     def _logs_now(self) -> bool:
         return self.contrast.step % self.opt['logger']['print_freq'] == 0
+
+    def save(self, epoch: int, current_iter: int) -> None:
+        """Save, but nothing that the last step has made NaN."""
+        self._judge()
+        super().save(epoch, current_iter)
 
     def save_training_state(self, epoch: int, current_iter: int) -> None:
         """Save the history and every rank's random state inside BasicSR's training state."""
@@ -103,7 +136,7 @@ class HistoryMixin:
 
 def build_term(model: Any, config: ContrastConfig) -> ContrastTerm:
     """Build bank, loss and schedule for a model from its options."""
-    loss = build_loss({'type': config.spn.type, **config.spn.kwargs()}).to(model.device)
+    loss = LOSSES[config.spn.type](**config.spn.kwargs()).to(model.device)  # a package may have a loss of this name
     with summary.quiet():
         return term.build_term(model.net_g, config.history, loss, shared_seed(model.opt),
                                lambda: build_network(model.opt['network_g']))
@@ -126,5 +159,5 @@ def with_history(cls: type) -> type:
     if cls.__name__ == 'StyleGAN2Model':
         raise NothingToAttachError('model_type StyleGAN2Model generates images from noise: there is no ground truth '
                                    'and no past output for the same input. Remove train.spn_opt.')
-    get_root_logger().info(f'Model [{cls.__name__}] trains with history negatives (mcir_plugin).')
+    get_root_logger().info(f'Model [{cls.__name__}] trains with a contrastive term (mcir_plugin).')
     return type(cls.__name__, (HistoryMixin, cls), {'__doc__': cls.__doc__})

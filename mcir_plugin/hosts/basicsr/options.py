@@ -18,8 +18,18 @@ from typing import Any
 
 import torch
 
-from mcir_plugin.config import ConfigError, apply_overrides, dump_options, load_options, read_contrast
+from mcir_plugin.config import (
+    ConfigError,
+    apply_overrides,
+    dump_options,
+    load_options,
+    read_contrast,
+    read_evaluation,
+    read_recipe,
+)
 from mcir_plugin.hosts.basicsr.compat.swap import swapped
+from mcir_plugin.hosts.basicsr.evaluation.defaults import complete_test_options, require_known_metrics
+from mcir_plugin.hosts.basicsr.evaluation.metrics import OWN_METRICS
 from mcir_plugin.hosts.basicsr.known_keys import warn_unknown_keys
 from mcir_plugin.losses.vgg_weights import load_weights
 
@@ -54,6 +64,7 @@ def parser_with_inheritance(host_parse: Callable[..., Any]) -> Callable[..., Any
     def parse_options(root_path: str, is_train: bool = True) -> tuple[dict[str, Any], argparse.Namespace]:
         args = option_parser().parse_args()
         opt = resolve(args, is_train)
+        require_known_metrics(opt)
         parsed = parse_resolved(host_parse, opt, args, root_path, is_train)
         contrast = read_contrast(opt) if is_train else None
         if contrast:
@@ -76,6 +87,10 @@ def resolve(args: argparse.Namespace, is_train: bool) -> dict[str, Any]:
     NOTES[:] = warn_unknown_keys(opt)
     contrast = read_contrast(opt) if is_train else None
     NOTES.extend(contrast.notes if contrast else ())
+    NOTES.extend(read_recipe(opt).notes if is_train else ())
+    if not is_train:
+        complete_test_options(opt)
+    read_evaluation(opt, OWN_METRICS)
     if opt['num_gpu'] != 0 and not torch.cuda.is_available():
         if opt['num_gpu'] != 'auto':
             NOTES.append(f'num_gpu is {opt["num_gpu"]}, but no GPU is visible: running on the CPU (num_gpu: 0).')

@@ -64,8 +64,14 @@ class ResumableSampler(EnlargedSampler):
 
     def __iter__(self) -> Iterator[int]:
         """Yield this rank's indices, without those that were trained on before the interruption."""
-        indices = list(super().__iter__())
+        indices = self._independent() if getattr(self.dataset, 'sampling', None) == 'iid' else list(super().__iter__())
         yield from indices[DATA.take() if self._started else 0:]
+
+    def _independent(self) -> list[int]:
+        """Draw every index anew from all images; like BasicSR's shuffling, from the number of the epoch alone."""
+        generator = torch.Generator().manual_seed(self.epoch)
+        draws = torch.randint(len(self.dataset), (self.total_size, ), generator=generator).tolist()
+        return draws[self.rank::self.num_replicas]
 
 
 def resumable_state(host_load: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Any]:
@@ -101,13 +107,18 @@ def collect(term: ContrastTerm, opt: dict[str, Any]) -> dict[str, Any]:
 def restore(term: ContrastTerm, resume_state: dict[str, Any]) -> None:
     """Restore the history from a training state; without one it starts anew, with a warning."""
     logger, saved = get_root_logger(), resume_state.get(KEY)
-    if saved is None:
-        term.bank.refreshed_at = [resume_state['iter']] * term.bank.num_negatives
+    if term.restarts(saved, resume_state['iter']):
         logger.warning('The checkpoint was written without history negatives. Training continues from it, but the '
                        f'history starts anew at iteration {resume_state["iter"]}.')
         return
+    if saved is None:
+        return
     term.load_state_dict(saved)
-    logger.info(f'Restored {term.bank.num_negatives} history negatives.')
+    if term.bank is not None:
+        logger.info(f'Restored {term.num_negatives} history negatives.')
+    elif saved['bank'] is not None:
+        logger.warning(f'The checkpoint holds history negatives, which {type(term.loss).__name__} does not read: they '
+                       'are left out.')
     if DATA.pending is None:
         logger.warning(f'The checkpoint was written by {len(saved["ranks"])} process(es). With another number the '
                        'epoch starts again and the random state is new; weights, optimizer and history continue.')

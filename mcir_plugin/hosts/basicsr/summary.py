@@ -1,28 +1,31 @@
 """What the log says: the attachment at the start, the terms of each step."""
 from __future__ import annotations
 
+import io
 import logging
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 import torch
 from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
-from mcir_plugin.config import ContrastConfig
+from mcir_plugin.config import ContrastConfig, HistoryOptions
+from mcir_plugin.history import HistoryBank
 from mcir_plugin.hosts.criterion import StepContrast
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep BasicSR's logger below warnings silent: N copies need no N lines."""
+    """Keep BasicSR's logger below warnings and what it prints silent: N copies need no N lines."""
     logger = get_root_logger()
     level = logger.level
     logger.setLevel(max(level, logging.WARNING))
     try:
-        yield
+        with redirect_stdout(io.StringIO()):
+            yield
     finally:
         logger.setLevel(level)
 
@@ -36,20 +39,22 @@ def describe(model: Any, criterion: str, config: ContrastConfig) -> list[str]:
     """Return the lines of the plan: criterion, history, schedule, extractor, memory, forward passes."""
     bank, loss = model.contrast.term.bank, model.contrast.term.loss
     spn, history = config.spn, config.history
-    drawn = bank.draw.count
+    drawn = 0 if bank is None else bank.draw.count
     joined = type(getattr(model, criterion).criterion).__name__
     return [
-        f'joins: {criterion} ({joined}); total = {joined} - {spn.loss_weight:g} * mean distance to the negatives',
-        f'history: {bank.num_negatives} past copies of {type(bank.network).__name__}, refresh {_refresh(history)}, '
-        f'decay {_short(history.decay)}, init_noise {history.init_noise:g}',
-        f'per step: {drawn} of {bank.num_negatives} negatives, every {history.interval} iteration(s), after iteration '
-        f'{history.start_iter}, warm-up {history.warmup_iter}, max_ratio {history.max_ratio}',
+        f'joins: {criterion} ({joined}); total = {joined} {loss.formula()}',
+        _history(bank, history) if bank is not None else f'history: none, {spn.type} compares with other images',
+        f'per step: {drawn} of {model.contrast.term.num_negatives} negatives, every {history.interval} iteration(s), '
+        f'after iteration {history.start_iter}, warm-up {history.warmup_iter}, weight {_weight(history)}, '
+        f'max_ratio {history.max_ratio}',
+        *_uncertainty(history, joined),
         f'extractor: {spn.vgg_type}, weights {spn.vgg_weights or "found"}, layers '
         + ', '.join(f'{name} {weight:g}' for name, weight in spn.layer_weights.items())
         + f', criterion {spn.criterion}',
-        f'extra memory: {_megabytes(bank):.1f} MB of copies, {_megabytes(loss):.1f} MB of extractor',
-        f'extra passes per scored step: {drawn} forwards of the network and {drawn} of the extractor without gradient, '
-        '1 forward and backward of the extractor',
+        f'extra memory: {0 if bank is None else _megabytes(bank):.1f} MB of copies, {_megabytes(loss):.1f} MB of '
+        'extractor',
+        f'extra passes per scored step: {drawn} forwards of the network and {drawn + loss.own_images} of the extractor '
+        'without gradient, 1 forward and backward of the extractor',
     ]
 
 
@@ -81,11 +86,35 @@ def is_same(logged: Any, total: Tensor | None) -> bool:
 
 
 def ages(contrast: StepContrast) -> dict[str, float]:
-    """Return ``spn/age_k``: iterations since negative k was refreshed."""
-    return {f'spn/age_{k + 1}': float(age) for k, age in enumerate(contrast.term.bank.ages(contrast.step))}
+    """Return ``spn/age_k``, iterations since past copy k was refreshed, and what the refresh rule has measured."""
+    ages = {f'spn/age_{k + 1}': float(age) for k, age in enumerate(contrast.term.ages(contrast.step))}
+    return {**ages, **{f'spn/{name}': value for name, value in contrast.term.measured().items()}}
 
 
-def _refresh(history: Any) -> str:
+def _history(bank: HistoryBank, history: HistoryOptions) -> str:
+    return (f'history: {len(bank.copies)} past copies of {type(bank.network).__name__}{_inputs(history)}, refresh '
+            f'{_refresh(history)}, decay {_short(history.decay)}, init_noise {history.init_noise:g}')
+
+
+def _inputs(history: HistoryOptions) -> str:
+    if history.degrade is None:
+        return ''
+    degraded = history.num_negatives - history.degrade['with_input']
+    return f' on {history.num_negatives} inputs, {degraded} of them degraded by {history.degrade["type"]}'
+
+
+def _weight(history: HistoryOptions) -> str:
+    end = history.weight_schedule['end_iter']
+    return history.weight_schedule['type'] + (f' until {end}' if end else '')
+
+
+def _uncertainty(history: HistoryOptions, joined: str) -> Iterator[str]:
+    if history.uncertainty is not None:
+        yield (f'pixels: {joined} is weighted by the spread of the negatives, strength '
+               f'{history.uncertainty["strength"]:g}')
+
+
+def _refresh(history: HistoryOptions) -> str:
     params = {k: v for k, v in history.refresh.items() if k != 'type'}
     every = f' every {_short(history.update_iter)} iterations' if history.update_iter else ''
     return f'{history.refresh["type"]}{every}' + (f' {params}' if params else '')

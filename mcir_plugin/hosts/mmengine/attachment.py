@@ -13,6 +13,7 @@ from mcir_plugin.config import ConfigError
 from mcir_plugin.config.errors import did_you_mean
 from mcir_plugin.hosts.criterion import StepContrast
 from mcir_plugin.hosts.mmengine.options import WHERE
+from mcir_plugin.hosts.weighting import require_weight
 
 TERM, TOTAL, PIXEL = 'loss_spn', 'loss', 'loss_pix'  # names in the log; mmengine sums all that contain 'loss'
 
@@ -29,7 +30,11 @@ class Attachment:
     def __init__(self, model: nn.Module, losses: Mapping[str, nn.Module], contrast: StepContrast) -> None:
         self.model = model
         self.contrast = contrast
-        self._handles = [loss.register_forward_hook(self._join, with_kwargs=True) for loss in losses.values()]
+        weighted = losses if contrast.term.uncertainty is not None else {}
+        for name, loss in weighted.items():
+            require_weight(loss, name, f'{WHERE}.history.uncertainty')
+        self._handles = [loss.register_forward_pre_hook(self._weigh, with_kwargs=True) for loss in weighted.values()]
+        self._handles += [loss.register_forward_hook(self._join, with_kwargs=True) for loss in losses.values()]
         self._parse_losses = getattr(model, 'parse_losses', None)
         if self._parse_losses is not None:
             model.parse_losses = self._parse_split
@@ -43,9 +48,10 @@ class Attachment:
             del self.model.parse_losses
 
     def _join(self, loss: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], value: Any) -> Any:
-        named = inspect.signature(loss.forward).bind(*args, **kwargs).arguments  # whatever they are called there
-        pred, target = [*(args if len(args) > 1 else named.values()), None][:2]
-        return self.contrast.join_first(value, pred, target)
+        return self.contrast.join_first(value, *_images(loss, args, kwargs))
+
+    def _weigh(self, loss: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return self.contrast.weigh(loss, *_images(loss, args, kwargs), args, kwargs)
 
     def _parse_split(self, losses: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         return self._parse_losses(split_losses(losses, self.contrast), *args, **kwargs)
@@ -109,6 +115,13 @@ def find_losses(model: nn.Module, names: tuple[str, ...]) -> dict[str, nn.Module
         raise ConfigError(f'{WHERE}.losses: {", ".join(names)} of {type(model).__name__} is None, so the term has '
                           'nothing to join. Switch the loss on, or name another')
     return present
+
+
+def _images(loss: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+    """Return output and ground truth among the arguments of a loss, whatever they are called there."""
+    named = inspect.signature(loss.forward).bind(*args, **kwargs).arguments
+    pred, target = [*(args if len(args) > 1 else named.values()), None][:2]
+    return pred, target
 
 
 def _attribute(model: nn.Module, name: str) -> Any:

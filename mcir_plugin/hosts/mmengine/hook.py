@@ -6,19 +6,22 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from mmengine.dist import broadcast
+from mmengine.dist import broadcast, is_main_process
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.registry import HOOKS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from torch import Tensor, nn
 
-from mcir_plugin.config import ConfigError
+from mcir_plugin.config import ConfigError, HistoryOptions
+from mcir_plugin.contrast import ContrastTerm
 from mcir_plugin.hosts.criterion import StepContrast
 from mcir_plugin.hosts.guard import RatioWatch, TrainingDivergedError
+from mcir_plugin.hosts.learning_rate import relative_lr
 from mcir_plugin.hosts.mmengine.attachment import TERM, TOTAL, Attachment, bare_model, find_losses, find_network
 from mcir_plugin.hosts.mmengine.options import WHERE, read_names, read_options
 from mcir_plugin.hosts.mmengine.registry import MODELS, SCOPE
 from mcir_plugin.hosts.mmengine.steps import StepCounter
+from mcir_plugin.hosts.picture import is_due, picture
 from mcir_plugin.hosts.term import build_term
 
 KEY = 'mcir_plugin'  # our entry in checkpoints
@@ -38,13 +41,16 @@ class HistoryNegativeHook(Hook):
         network (str): Dotted name of the network inside the model. Default: ``generator``.
         losses (str | Sequence[str]): Names of the losses, ``nn.Module`` attributes of the model that are called with
             output and ground truth. Default: ``pixel_loss``.
-        spn (Mapping | None): The loss, options as of :class:`mcir_plugin.SPNLoss`. Default: the published ones.
+        spn (Mapping | None): The loss, ``type`` and options as of ``train.spn_opt``. Default: :class:`SPNLoss` with the
+            published ones.
         history (Mapping | None): The history, options as of ``train.history_opt``; ``momentum``, the share of the
             network in an update as mmengine counts it, is read as ``decay = 1 - momentum``. Default: the published
             ones (decay 0.1, momentum 0.9).
 
     Raises:
-        ConfigError: If an option is wrong; when training starts, if the model has no such network or loss.
+        ConfigError: If an option is wrong; when training starts, if the model has no such network or loss, or the
+            weight of the term could not follow its schedule.
+        WeightError: When training starts, if ``uncertainty`` is asked for and a loss takes no pixel weight.
         FeatureWeightsError: When training starts, if there are no usable weights for the feature extractor.
         StateError: When training is resumed with another number of negatives.
         TrainingDivergedError: At the first loss that is NaN or infinite.
@@ -76,17 +82,19 @@ class HistoryNegativeHook(Hook):
         network = find_network(model, self.network)
         losses = find_losses(model, self.losses)
         self.steps = StepCounter(runner.optim_wrapper, network)
-        self._require_time(runner)
-        self.contrast = StepContrast(self._build_term(runner, network), network)
+        history = self._history_within(runner)
+        self.contrast = StepContrast(self._build_term(runner, network, history), network,
+                                     lambda: relative_lr([self.steps.optimizer], network))
         self._attachment = Attachment(model, losses, self.contrast)
-        options = self.config.history
-        self._watch = RatioWatch(options.warn_ratio, options.max_ratio is not None, runner.logger.warning,
-                                 f'{WHERE}.spn', f'{WHERE}.history')
+        self._watch = RatioWatch(history.warn_ratio, history.max_ratio is not None, runner.logger.warning,
+                                 f'{WHERE}.spn', f'{WHERE}.history', self.contrast.term.loss.lower_bound)
         self._idle = False
         self._restore(runner)
-        runner.logger.info(f'{WHERE}: {", ".join(losses)} of {type(model).__name__} is joined by -'
-                           f'{self.config.spn.loss_weight:g} * distance to {self.contrast.term.bank.num_negatives} '
-                           f'past copies of {self.network} ({type(self.contrast.term.bank.network).__name__}).')
+        term = self.contrast.term
+        copies = [] if term.bank is None else term.bank.copies
+        past = f'{len(copies)} past copies of {self.network} ({type(network).__name__})' if copies else 'no history'
+        runner.logger.info(f'{WHERE}: {", ".join(losses)} of {type(model).__name__} is joined by '
+                           f'{term.loss.formula()}; {past}.')
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Listen to the network and the losses."""
@@ -103,6 +111,7 @@ class HistoryNegativeHook(Hook):
             runner.logger.warning(f'{WHERE}: the optimizer has stepped, but the model did not ask '
                                   f'{", ".join(self.losses)}: no term was added. Is it the right loss? Said once.')
         self.contrast.finish(stepped)
+        self._draw(runner)
 
     def after_train(self, runner: Any) -> None:
         """Leave model and optimizer as they were found; the history stays, to be saved."""
@@ -121,12 +130,12 @@ class HistoryNegativeHook(Hook):
         """Keep the saved history until training starts."""
         self._saved = checkpoint.get(KEY, {}).get(self.network)
 
-    def _build_term(self, runner: Any, network: nn.Module) -> Any:
+    def _build_term(self, runner: Any, network: nn.Module, history: HistoryOptions) -> ContrastTerm:
         spn = {**self.config.spn.kwargs(), 'type': f'{SCOPE}.{self.config.spn.type}'}
         loss = MODELS.build(spn).to(next(network.parameters()).device)
         seed = torch.tensor(runner.seed)
         broadcast(seed)  # with diff_rank_seed every rank has its own
-        return build_term(network, self.config.history, loss, int(seed), self._factory(runner.cfg.get('model')))
+        return build_term(network, history, loss, int(seed), self._factory(runner.cfg.get('model')))
 
     def _factory(self, config: Any) -> Callable[[], nn.Module] | None:
         """Return what builds the network anew, if the config of the model describes it under the same name."""
@@ -139,17 +148,21 @@ class HistoryNegativeHook(Hook):
         saved, self._saved = self._saved, None
         if runner.iter == 0:  # a new run, even if its weights come from a checkpoint
             return
-        if saved is None:
-            self.steps.resume(runner.iter // self.steps.accumulative_counts)
-            bank = self.contrast.term.bank
-            bank.refreshed_at = [self.steps.count] * bank.num_negatives
+        step = runner.iter // self.steps.accumulative_counts if saved is None else saved['step']
+        self.steps.resume(step)
+        if self.contrast.term.restarts(saved, step):
             runner.logger.warning(f'{WHERE}: the checkpoint was written without a history of {self.network}. Training '
                                   f'continues from it, but the history starts anew at step {self.steps.count}.')
             return
+        if saved is None:
+            return
         self.contrast.term.load_state_dict(saved)
-        self.steps.resume(saved['step'])
-        runner.logger.info(f'{WHERE}: restored {self.contrast.term.bank.num_negatives} history negatives at step '
-                           f'{self.steps.count}.')
+        term = self.contrast.term
+        if term.bank is not None:
+            runner.logger.info(f'{WHERE}: restored {term.num_negatives} history negatives at step {step}.')
+        elif saved['bank'] is not None:
+            runner.logger.warning(f'{WHERE}: the checkpoint holds history negatives, which {type(term.loss).__name__} '
+                                  'does not read: they are left out.')
 
     def _log(self, hub: Any, outputs: Mapping[str, Any]) -> None:
         contrast = self.contrast
@@ -162,8 +175,19 @@ class HistoryNegativeHook(Hook):
                 hub.update_scalar(f'train/{TERM}', added)
             for k, distance in sorted(contrast.term.record.distances.items()):
                 hub.update_scalar(f'train/spn/dist_{k + 1}', distance)
-        for k, age in enumerate(contrast.term.bank.ages(contrast.step)):
+        elif contrast.term.schedule.ended(contrast.step):  # else the log would repeat the last value for ever
+            hub.update_scalar(f'train/{TERM}', 0.0)
+            hub.update_scalar('train/spn/ratio', 0.0)
+        for k, age in enumerate(contrast.term.ages(contrast.step)):
             hub.update_scalar(f'train/spn/age_{k + 1}', age)
+        for name, value in contrast.term.measured().items():
+            hub.update_scalar(f'train/spn/{name}', value)
+
+    def _draw(self, runner: Any) -> None:
+        """Hand a picture of the pixel weight to the visualization backends, where one is asked for."""
+        every = (self.config.history.uncertainty or {}).get('visualize_iter')
+        if is_main_process() and is_due(self.contrast, every):
+            runner.visualizer.add_image('uncertainty', picture(self.contrast)[..., ::-1], self.contrast.step)
 
     def _require_finite(self, runner: Any, outputs: Mapping[str, Any]) -> None:
         scalars = {name: float(v.detach()) for name, v in outputs.items() if isinstance(v, Tensor)}
@@ -182,8 +206,14 @@ class HistoryNegativeHook(Hook):
             raise ConfigError(f'{WHERE}.priority: received {self.priority!r}, must come before CheckpointHook. Remove '
                               'it (default NORMAL)')
 
-    def _require_time(self, runner: Any) -> None:
+    def _history_within(self, runner: Any) -> HistoryOptions:
+        """Return the options of the history for the length of this training; refuse what would not act in it."""
         total = math.ceil(runner.max_iters / self.steps.accumulative_counts)
-        if self.config.history.start_iter >= total:
-            raise ConfigError(f'{WHERE}.history.start_iter: received {self.config.history.start_iter}, but training '
-                              f'ends after {total} steps, so the term would never act. Use a smaller start_iter')
+        history = self.config.history
+        if history.start_iter >= total:
+            raise ConfigError(f'{WHERE}.history.start_iter: received {history.start_iter}, but training ends after '
+                              f'{total} steps, so the term would never act. Use a smaller start_iter')
+        if history.weight_schedule['type'] == 'lr' and not runner.param_schedulers:
+            raise ConfigError(f'{WHERE}.history.weight_schedule: lr has no effect, since the learning rate does not '
+                              'change. Give the runner a param_scheduler, or use linear or cosine')
+        return history.within(total, f'{WHERE}.history')

@@ -3,9 +3,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from mcir_plugin.config import ConfigError, ContrastConfig, HistoryOptions, SPNOptions, parse_block
+from mcir_plugin.config import ConfigError, ContrastConfig, HistoryOptions, parse_block, parse_loss
+from mcir_plugin.config.contrast import unused_history
 from mcir_plugin.config.errors import raise_if_any, show
 from mcir_plugin.config.kinds import Many, Number
 from mcir_plugin.hosts.mmengine.registry import SCOPE
@@ -26,15 +28,17 @@ def read_options(spn: Mapping[str, Any] | None, history: Mapping[str, Any] | Non
         ConfigError: For everything that is wrong, at once.
     """
     parsed, problems = [], []
-    blocks = ((SPNOptions, spn, 'spn', _with_plain_type), (HistoryOptions, history, 'history', _with_decay))
-    for cls, block, name, translate in blocks:
+    blocks = ((parse_loss, spn, 'spn', _with_plain_type),
+              (partial(parse_block, HistoryOptions), history, 'history', _with_decay))
+    for parse, block, name, translate in blocks:
         try:
             block = plain(block)
             block = translate(block, f'{WHERE}.{name}') if isinstance(block, dict) else block
-            parsed.append(parse_block(cls, block, f'{WHERE}.{name}'))
+            parsed.append(parse(block, f'{WHERE}.{name}'))
         except ConfigError as error:
             problems += error.problems
     raise_if_any(problems)
+    raise_if_any(unused_history(parsed[0], history or {}, f'{WHERE}.history'))
     return ContrastConfig(*parsed)
 
 

@@ -2,8 +2,9 @@
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import Registry
 
-from mcir_plugin.losses import SPNLoss
+from mcir_plugin.losses import LOSSES
 
 SCOPE = 'mcir'
 MODELS = Registry('model', parent=MMENGINE_MODELS, scope=SCOPE, locations=['mcir_plugin.hosts.mmengine'])
-MODELS.register_module(module=SPNLoss)
+for loss in LOSSES.values():
+    MODELS.register_module(module=loss)

@@ -29,6 +29,7 @@ class StepCounter:
             raise ConfigError(f'HistoryNegativeHook.network: no optimizer trains a parameter of this '
                               f'{type(network).__name__}, so it has no history. Name the network that is trained')
         self.count = 0
+        self.optimizer: Optimizer = wrapper.optimizer
         self.accumulative_counts = int(getattr(wrapper, '_accumulative_counts', 1))
         self._seen = 0
         self._handle = wrapper.optimizer.register_step_post_hook(self._count)

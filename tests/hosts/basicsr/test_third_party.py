@@ -72,7 +72,7 @@ def packaged(opt: dict[str, Any], stem: str, held: dict[str, str]) -> dict[str, 
 
 def check_log(log: str, package: str) -> None:
     """The package's own model trained with the term, and validated with its own ``test``."""
-    assert f'Model [{package}Model] trains with history negatives' in log
+    assert f'Model [{package}Model] trains with a contrastive term' in log
     assert len(re.findall(r'l_spn: -\d', log)) == STEPS
     assert '# psnr:' in log
 

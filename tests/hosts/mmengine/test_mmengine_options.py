@@ -31,7 +31,7 @@ def test_momentum_is_one_minus_decay(momentum, decay):
     ({'history': {'momentum': '0.9'}}, "momentum: received '0.9'"),
     ({'history': {'update_itr': [1]}}, r'history.update_itr.*did you mean update_iter'),
     ({'spn': {'loss_weight': 0}}, 'HistoryNegativeHook.spn.loss_weight: received 0'),
-    ({'spn': {'type': 'mcir.CRLoss'}}, "spn.type: received 'CRLoss', must be SPNLoss"),
+    ({'spn': {'type': 'mcir.DCLoss'}}, "spn.type: received 'DCLoss', must be SPNLoss"),
     ({'spn': [1]}, 'HistoryNegativeHook.spn: received'),
     ({'spn': {'loss_weight': -1}, 'history': {'decay': 2}}, r'(?s)2 problems.*loss_weight.*decay'),
     ({'losses': []}, 'losses: received'),

@@ -21,7 +21,8 @@ def test_log_shows_criterion_and_term_apart(config, train):
         assert line['spn/ratio'] == pytest.approx(-line['loss_spn'] / line['loss_pix'], rel=1e-5)
     assert [line['spn/age_1'] for line in lines] == [1, 2, 1, 2, 1, 2]
     assert [line['spn/age_2'] for line in lines] == [1, 2, 3, 1, 2, 3]
-    for said in ('joined by -0.05 * distance to 2 past copies of generator (TinySR)', 'loss_spn: -', 'spn/dist_1: '):
+    for said in ('joined by - 0.05 * mean distance to the negatives; 2 past copies of generator (TinySR)',
+                 'loss_spn: -', 'spn/dist_1: '):
         assert said in run.text
 
 

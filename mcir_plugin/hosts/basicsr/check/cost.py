@@ -102,8 +102,9 @@ def parts(model: Any) -> dict[str, int]:
         'losses': _bytes(_tensors(m for name, m in modules.items() if name.startswith('cri_'))),
     }
     if hasattr(model, 'contrast'):
-        sizes['negatives'] = _bytes(_tensors([model.contrast.term.bank]))
-        sizes['extractor'] = _bytes(_tensors([model.contrast.term.loss]))
+        term = model.contrast.term
+        sizes['negatives'] = 0 if term.bank is None else _bytes(_tensors([term.bank]))
+        sizes['extractor'] = _bytes(_tensors([term.loss]))
     return {name: size for name, size in sizes.items() if size}
 
 

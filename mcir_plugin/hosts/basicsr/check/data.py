@@ -13,7 +13,9 @@ from mcir_plugin.hosts.basicsr.check.context import Context
 from mcir_plugin.hosts.basicsr.check.findings import Section
 from mcir_plugin.hosts.basicsr.check.names import lookup
 from mcir_plugin.hosts.basicsr.check.pairs import Pairs, chosen, look_at
+from mcir_plugin.hosts.basicsr.check.rule_pairs import RulePairs
 from mcir_plugin.hosts.basicsr.check.sources import FolderImages, LmdbImages
+from mcir_plugin.hosts.basicsr.paired_restoration_dataset import PairedRestorationDataset
 
 ROOTS = ('dataroot_gt', 'dataroot_lq')
 
@@ -40,6 +42,10 @@ def _check_phase(block: Mapping[str, Any], where: str, folders: dict[str, str], 
     if lmdb and not _whole_databases(block, where, folders, section):
         return
     cls = lookup(DATASET_REGISTRY, block.get('type'))
+    if isinstance(cls, type) and issubclass(cls, PairedRestorationDataset):
+        with section.guard():
+            RulePairs(block, where, section).check(lmdb)
+        return
     paired = isinstance(cls, type) and issubclass(cls, (PairedImageDataset, RealESRGANPairedDataset))
     if 'num_frame' in block or not (paired or lmdb) or (paired and not lmdb and block.get('meta_info')):
         section.say(f'{where}: {block.get("type")} has a layout of its own; its first sample is read below')

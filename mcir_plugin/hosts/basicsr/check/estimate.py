@@ -41,22 +41,30 @@ def time_lines(context: Context) -> Iterator[str]:
         yield f'time per step: {plain.seconds:.3f} s, without SPN as the file asks ({how})'
         yield f'time of {total:,} iterations: {_duration(plain.seconds * total)} (estimate)'
         return
+    label = _label(context)
     extra = max(0., spn.seconds - plain.seconds)  # anything else is noise
     mean = plain.seconds + extra / context.contrast.history.interval
     acting = acting_iterations(context.contrast.history, total)
-    yield (f'time per step: {plain.seconds:.3f} s without SPN, {mean:.3f} s with SPN, ratio '
+    yield (f'time per step: {plain.seconds:.3f} s without {label}, {mean:.3f} s with {label}, ratio '
            f'{mean / plain.seconds:.2f} ({how})')
-    yield (f'time of {total:,} iterations: {_duration(plain.seconds * total)} without SPN, '
-           f'{_duration(plain.seconds * total + extra * acting)} with SPN (estimate)')
+    yield (f'time of {total:,} iterations: {_duration(plain.seconds * total)} without {label}, '
+           f'{_duration(plain.seconds * total + extra * acting)} with {label} (estimate)')
+
+
+def _label(context: Context) -> str:
+    """Return the name of the contrastive term for the report: SPN, CR, ..."""
+    return context.contrast.spn.type.removesuffix('Loss') if context.contrast else 'SPN'
 
 
 def acting_iterations(history: Any, total: int) -> int:
     """Return in how many of ``total`` iterations the contrastive term acts."""
+    total = min(total, history.weight_schedule['end_iter'] or total)
     return total // history.interval - min(history.start_iter, total) // history.interval
 
 
 def _memory_lines(context: Context) -> Iterator[str]:
-    kinds = [('without SPN', context.plain)] + ([('with SPN', context.spn)] if context.spn else [])
+    label = _label(context)
+    kinds = [(f'without {label}', context.plain)] + ([(f'with {label}', context.spn)] if context.spn else [])
     where = 'GPU memory' if context.opt['num_gpu'] != 0 else 'process'
     if all(measured.peak is not None for _, measured in kinds):
         # a process may reuse what it has freed before, so its growth can be less than what the model holds

@@ -55,7 +55,8 @@ def _folders(opt: dict[str, Any], root: str) -> Iterator[str]:
 
 
 def _lists(opt: dict[str, Any], root: str) -> Iterator[str]:
-    for where, name in (*find(opt, 'datasets.*.meta_info_file'), *find(opt, 'datasets.*.meta_info')):
+    names = ('meta_info_file', 'meta_info', 'pair_list')
+    for where, name in (found for option in names for found in find(opt, f'datasets.*.{option}')):
         if name is None or Path(str(name)).is_file():
             continue
         text = f'{where}: there is no file {str(name)!r} (looked for from {root})'

@@ -104,6 +104,7 @@ def _arguments(found: Callable[..., Any], given: Mapping[str, Any], where: str) 
 
 
 def _unknown(where: str, name: Any, registry: Registry) -> str:
-    return (f'{where}: received {show(name)}, but nothing of this name is registered'
-            f'{did_you_mean(name, registry.keys())}. If another package brings it, name the modules that register it, '
-            'for example imports: [hat.archs, hat.models]')
+    known = [key.removesuffix('_basicsr') for key, _ in registry]
+    return (f'{where}: received {show(name)}, but nothing of this name is registered{did_you_mean(name, known)}. '
+            'If another package brings it, name the modules that register it, for example imports: [hat.archs, '
+            'hat.models]')

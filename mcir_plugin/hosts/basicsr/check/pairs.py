@@ -43,11 +43,11 @@ class Pairs:
     def check(self, lmdb: bool) -> None:
         """Form the pairs, look at all or many of them, decode a few."""
         gt, lq = self.gt.names(), self.lq.names()
-        pairs = self._by_key(gt, lq) if lmdb else self._by_name(gt, lq)
+        pairs = self._formed(gt, lq, lmdb)
         suspects = [pair for pair in pairs if gt.get(pair[0]) and lq.get(pair[1])
                     and self._misfit(gt[pair[0]], lq[pair[1]])]
         looked = chosen(pairs, suspects)
-        gt_peeks = look_at(self.gt, [pair[0] for pair in looked], self._label('gt'), self.section)
+        gt_peeks = look_at(self.gt, list(dict.fromkeys(pair[0] for pair in looked)), self._label('gt'), self.section)
         lq_peeks = look_at(self.lq, [pair[1] for pair in looked], self._label('lq'), self.section)
         sizes = {pair: (gt_peeks[pair[0]].size, lq_peeks[pair[1]].size) for pair in looked
                  if gt_peeks[pair[0]].state == lq_peeks[pair[1]].state == 'fine'}
@@ -55,6 +55,9 @@ class Pairs:
         sizes.update((pair, (self._size('gt', pair[0]), self._size('lq', pair[1]))) for pair in decoded)
         self._report_sizes({pair: both for pair, both in sizes.items() if None not in both})
         self.section.say(f'{self.where}: {len(pairs)} pairs, {len(looked)} looked at, {len(decoded)} decoded')
+
+    def _formed(self, gt: Collection[str], lq: Collection[str], lmdb: bool) -> list[Pair]:
+        return self._by_key(gt, lq) if lmdb else self._by_name(gt, lq)
 
     def _by_key(self, gt: Collection[str], lq: Collection[str]) -> list[Pair]:
         self._unpaired('gt', 'keys', [key for key in gt if key not in lq])

@@ -23,6 +23,8 @@ from mcir_plugin.hosts.basicsr.check.cost import Measured, PeakMemory, Stopwatch
 from mcir_plugin.hosts.basicsr.check.estimate import say_cost
 from mcir_plugin.hosts.basicsr.check.findings import Section, listed, quiet
 from mcir_plugin.hosts.basicsr.check.reading import without_term
+from mcir_plugin.hosts.basicsr.evaluation.float_images import with_unrounded
+from mcir_plugin.hosts.basicsr.evaluation.metrics import OWN_METRICS
 from mcir_plugin.hosts.basicsr.guard import TrainingDivergedError
 from mcir_plugin.hosts.criterion import CompositeCriterion
 
@@ -73,10 +75,12 @@ def _read(context: Context, phase: str, block: dict[str, Any]) -> None:
 
 def _try_metrics(opt: Mapping[str, Any], section: Section) -> None:
     """Compute every metric of the validation, which BasicSR does for the first time when a validation is due."""
-    images = np.random.default_rng(0).integers(0, 256, (2, IMAGE, IMAGE, 3), dtype=np.uint8)
     for name, block in ((opt.get('val') or {}).get('metrics') or {}).items():
         with section.guard(f'val.metrics.{name}'):
-            calculate_metric({'img': images[0], 'img2': images[1]}, block)
+            side = max(IMAGE, block.get('center_crop') or 0) if block['type'] in OWN_METRICS else IMAGE
+            images = np.random.default_rng(0).random((2, side, side, 3), np.float32)
+            img, img2 = (with_unrounded(np.rint(255 * image).astype(np.uint8), image) for image in images)
+            calculate_metric({'img': img, 'img2': img2}, block)
 
 
 def _measure(context: Context, section: Section) -> None:

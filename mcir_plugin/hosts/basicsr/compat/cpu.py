@@ -31,11 +31,23 @@ def on_cpu(cls: type) -> type:
     """Return a model class whose construction, data feed and validation keep off the GPU.
 
     RealESRNetModel and RealESRGANModel call ``.cuda()`` in ``__init__`` and in their pair pool, the video models
-    validate into tensors on 'cuda'. Applies with ``num_gpu: 0``. Can go when they use ``self.device``.
+    validate into tensors on 'cuda'. VideoRecurrentModel squeezes its data in place after it has fed them; without a
+    copy to the GPU that squeezes what was fed. Applies with ``num_gpu: 0``. Can go when they use ``self.device``.
     """
-    methods = ('__init__', 'feed_data', '_dequeue_and_enqueue', 'dist_validation')
-    return type(cls.__name__, (cls, ),
-                {name: _inside_cpu_mode(getattr(cls, name)) for name in methods if hasattr(cls, name)})
+    methods = {name: getattr(cls, name) for name in ('__init__', '_dequeue_and_enqueue', 'dist_validation')
+               if hasattr(cls, name)}
+    methods['feed_data'] = _fed_with_views(cls.feed_data)
+    return type(cls.__name__, (cls, ), {name: _inside_cpu_mode(method) for name, method in methods.items()})
+
+
+def _fed_with_views(method: Callable[..., None]) -> Callable[..., None]:
+
+    @wraps(method)
+    def feed_data(self: Any, data: dict[str, Any]) -> None:
+        method(self, {name: value.view_as(value) if isinstance(value, torch.Tensor) else value
+                      for name, value in data.items()})
+
+    return feed_data
 
 
 def _inside_cpu_mode(method: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,7 +1,9 @@
 """Checkpoints: written whole or not at all, failures are errors, loading runs no code."""
 from __future__ import annotations
 
+import codecs
 import os
+import pickle
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -10,6 +12,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from mcir_plugin.errors import McirError
@@ -45,19 +48,20 @@ def save_atomically(obj: Any, path: str | os.PathLike[str]) -> None:
 
 
 def load_safely(path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Any:
-    """Load a checkpoint onto the CPU with ``weights_only=True``: tensors and plain values, no pickled code.
+    """Load a checkpoint onto the CPU with ``weights_only=True``: tensors, plain values, NumPy numbers, no pickled code.
 
     Raises:
         CheckpointError: If the file is missing, damaged, or holds anything else.
     """
-    _allow_counter()
+    _allow_plain_values()
     try:
         return _torch_load(path, map_location='cpu', weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError(f'{path} does not exist.') from error
     except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointError(f'{path} cannot be loaded: it is damaged, or holds more than tensors and plain values '
-                              f'({str(error).splitlines()[0]}). Nothing of it was run.') from error
+                              f'({reason}). Nothing of it was run.') from error
 
 
 @contextmanager
@@ -115,13 +119,33 @@ def safe_loading(host_method: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
-def _allow_counter() -> None:
-    """Let the milestones of BasicSR's schedulers, a ``Counter``, through the safe loader."""
+def _allow_plain_values() -> None:
+    """Let through the milestones of BasicSR's schedulers, a ``Counter``, and NumPy numbers, as in FFA-Net's weights.
+
+    NumPy numbers need torch 2.4 or later.
+    """
     if hasattr(torch.serialization, 'add_safe_globals'):
-        torch.serialization.add_safe_globals([Counter])
+        # the bytes of a number are written as encoded text, which torch 2.4 does not know yet
+        torch.serialization.add_safe_globals([Counter, codecs.encode, np.dtype, *_NUMBER_TYPES, *_SCALARS])
     else:  # before torch 2.4 the allow-list is a cached dictionary
         from torch import _weights_only_unpickler
         _weights_only_unpickler._get_allowed_globals()['collections.Counter'] = Counter
+
+
+def _scalar_of(module: str) -> Callable[[np.dtype, bytes], np.generic]:
+    """Return a stand-in for what NumPy's pickles call to make a number; NumPy's own would also make objects."""
+
+    def scalar(dtype: np.dtype, data: bytes) -> np.generic:
+        if type(dtype) not in _NUMBER_TYPES:
+            raise pickle.UnpicklingError(f'a NumPy value of dtype {dtype} is no plain number')
+        return np.frombuffer(data, dtype)[0]
+
+    scalar.__module__, scalar.__qualname__ = module, 'scalar'  # by which the safe loader knows a function
+    return scalar
+
+
+_NUMBER_TYPES = [type(np.dtype(name)) for name in ('float64', 'float32', 'float16', 'int64', 'int32', 'bool')]
+_SCALARS = [_scalar_of(f'numpy.{core}.multiarray') for core in ('core', '_core')]  # NumPy 1 and 2
 
 
 def _umask() -> int:
