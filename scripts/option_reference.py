@@ -9,8 +9,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mcir_plugin.config import HistoryOptions, SPNOptions, reference_table
+from mcir_plugin.config import LOSS_BLOCKS, HistoryOptions, reference_table
+from mcir_plugin.config.negatives import DEGRADE_BLOCKS, UncertaintyOptions
+from mcir_plugin.config.reference import preset_table, variants_table
 from mcir_plugin.config.refresh import REFRESH_BLOCKS
+from mcir_plugin.config.weight_schedule import WEIGHT_BLOCKS
 
 BEGIN = '<!-- options:begin -->'
 END = '<!-- options:end -->'
@@ -19,10 +22,15 @@ README = Path(__file__).resolve().parent.parent / 'README.md'
 
 def reference() -> str:
     """Return the Markdown of all option blocks."""
-    parts = [f'### `train.spn_opt`\n\n{reference_table(SPNOptions)}',
-             f'### `train.history_opt`\n\n{reference_table(HistoryOptions)}']
+    parts = [f'### `train.spn_opt: {{type: {name}}}`\n\n{block.__doc__.strip()}\n\n{reference_table(block)}'
+             for name, block in LOSS_BLOCKS.items()]
+    parts += [f'### `train.history_opt`\n\n{reference_table(HistoryOptions)}']
     parts += [f'#### `refresh: {{type: {name}}}`\n\n{block.__doc__.strip()}\n\n{reference_table(block)}'
               for name, block in REFRESH_BLOCKS.items()]
+    parts += [f'#### `degrade`\n\n{variants_table(DEGRADE_BLOCKS)}',
+              f'#### `weight_schedule`\n\n{variants_table(WEIGHT_BLOCKS)}',
+              f'#### `uncertainty`\n\n{UncertaintyOptions.__doc__}\n\n{reference_table(UncertaintyOptions)}',
+              f'#### `preset`\n\n{preset_table()}']
     return '\n'.join(parts)
 
 

@@ -22,12 +22,13 @@ def pins(python: str) -> list[Requirement]:
 
 def asked_for() -> list[Requirement]:
     """What ``setup.py`` names, read without running it."""
-    call = next(node.value for node in ast.parse((ROOT / 'setup.py').read_text()).body
-                if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call))
+    body = ast.parse((ROOT / 'setup.py').read_text()).body
+    call = next(node.value for node in body if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call))
     given = {keyword.arg: keyword.value for keyword in call.keywords}
-    extras = ast.literal_eval(given['extras_require'])
-    return [Requirement(text) for part in (ast.literal_eval(given['install_requires']), *extras.values())
-            for text in part]
+    hosts = next(node.value for node in body if isinstance(node, ast.Assign) and node.targets[0].id == 'HOSTS')
+    always = [ast.literal_eval(item) for item in given['install_requires'].elts if not isinstance(item, ast.Starred)]
+    groups = [always, *ast.literal_eval(hosts).values(), *ast.literal_eval(given['extras_require']).values()]
+    return [Requirement(text) for group in groups for text in group]
 
 
 @pytest.mark.parametrize('python', ['3.10', '3.11', '3.12'])
