@@ -34,7 +34,7 @@ def compare(tmp_path, monkeypatch, capsys, close_log):
     def no_training(*_):
         raise AssertionError('a training was started')
 
-    monkeypatch.setattr(schedule.subprocess, 'Popen', no_training)
+    monkeypatch.setattr(schedule, '_start', no_training)
     monkeypatch.chdir(tmp_path)
 
     def run(opt, *flags):
