@@ -4,16 +4,18 @@
         --val 1410 1420 --val-only '*_1' '*_5' --output datasets/evidence/SOTS
 
 A scene is a ground truth: all inputs of the scenes named by --val are kept out of training. It makes
-``OUTPUT/train/{lq,gt}.lmdb`` (squares of --size pixels) and ``OUTPUT/val/{lq,gt}.lmdb`` (whole images) with the same keys
-in both. The output folder appears when everything is written; nothing is overwritten.
+``OUTPUT/train/{lq,gt}.lmdb`` (squares of --size pixels) and ``OUTPUT/val/{lq,gt}.lmdb`` (whole images) with the same
+keys in both. The output folder appears when everything is written; nothing is overwritten.
 """
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
+
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / 'data_preparation'))
 from image_pairs import PairPlan, encode, read_image, starts  # noqa: E402
@@ -25,6 +27,7 @@ from mcir_plugin.data.listing import Listing  # noqa: E402
 from mcir_plugin.errors import McirError  # noqa: E402
 
 Encoded = tuple[EncodedImage, EncodedImage]
+Part = Callable[[Pair, Listing, Listing, int], Iterator[Encoded]]
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -54,16 +57,16 @@ def whole(pair: Pair, lq: Listing, gt: Listing, size: int) -> Iterator[Encoded]:
     yield tuple(encode(pair.lq, image) for image in read_both(pair, lq, gt))
 
 
-def read_both(pair: Pair, lq: Listing, gt: Listing) -> list:
+def read_both(pair: Pair, lq: Listing, gt: Listing) -> list[np.ndarray]:
     """Input and ground truth. Raises PreparationError if they differ in size."""
-    images = [read_image(Path(listing.folder, listing.places[name])) for listing, name in ((lq, pair.lq), (gt, pair.gt))]
+    images = [read_image(Path(images.folder, images.places[name])) for images, name in ((lq, pair.lq), (gt, pair.gt))]
     if images[0].shape != images[1].shape:
         raise PreparationError(f'{pair.lq} has the shape {images[0].shape}, its ground truth {images[1].shape}')
     return images
 
 
-def write(folder: Path, pairs: list[Pair], lq: Listing, gt: Listing, size: int, part) -> int:
-    """Write the LMDBs of one part. Returns the number of pairs in them."""
+def write(folder: Path, pairs: list[Pair], lq: Listing, gt: Listing, size: int, part: Part) -> int:
+    """Write the LMDBs of one part, made of its images by ``squares`` or ``whole``. Returns the number of pairs."""
     folder.mkdir()
     count = 0
     with LmdbWriter(folder / 'lq.lmdb') as lq_writer, LmdbWriter(folder / 'gt.lmdb') as gt_writer:

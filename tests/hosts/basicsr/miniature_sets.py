@@ -26,6 +26,8 @@ DDN = [(f'{part}/rainy_image/1_{n}.jpg', f'{part}/ground_truth/1.jpg') for part 
        for n in (1, 14)]
 SPA = [(f'real_world/000/000-{n}/000-{n}_0_0.png', 'real_world_gt/000/000_0_0.png') for n in (1, 2)]
 SPA_TEST = [(f'real_test_1000/rain/{n:03d}.png', f'real_test_1000/gt/{n:03d}gt.png') for n in (0, 1)]
+EVIDENCE = [(f'evidence/{name}_x{scale}', scale, flags) for scale in (2, 4)
+            for name, flags in (('T91', ['--size', '64', '--step', '32']), ('Set5', ['--full']), ('BSDS', ['--full']))]
 GOPRO = [('train/GOPR0372_07_00/blur/000047.png', 'train/GOPR0372_07_00/sharp/000047.png')]
 GOPRO_TEST = [(f'test/GOPR0384_11_00/blur/00000{n}.png', f'test/GOPR0384_11_00/sharp/00000{n}.png') for n in (1, 2)]
 
@@ -56,6 +58,7 @@ def make_all(raw: Path) -> None:
     write(raw / 'GoPro', GOPRO_TEST)
     prepare('gopro', raw / 'GoPro', 'GoPro')
     make_super_resolution(raw / 'HR')
+    make_evidence(raw / 'evidence')
 
 
 def make_super_resolution(raw: Path) -> None:
@@ -63,13 +66,22 @@ def make_super_resolution(raw: Path) -> None:
     write(raw, [('1.png', '2.png')], (96, 96))
     small = ['--size', '64', '--step', '32']
     for output, scale, flags in (('DIV2K_x2', 2, small), ('DIV2K_x4', 4, small), ('quickstart/train', 2, small),
-                                 ('quickstart/val', 2, ['--full'])):
+                                 ('quickstart/val', 2, ['--full']), *EVIDENCE):
         arguments = ['--input', str(raw), '--output', f'datasets/{output}', '--scale', str(scale), '--workers', '1']
         assert import_module('prepare_sr').main([*arguments, *flags]) == 0
     for name in ('Set5', 'Set14', 'B100', 'Urban100', 'Manga109'):
         for scale in (2, 4):
             pairs = [(f'LRbicx{scale}/{n}.png', f'GTmod12/{n}.png') for n in ('a', 'b')]
             write(Path('datasets', name), pairs, (48 // scale, 60 // scale), (48, 60))
+
+
+def make_evidence(raw: Path) -> None:
+    """Make the pairs of docs/evidence, apart by scene."""
+    write(raw, [(f'lq/{scene}_{n}.png', f'gt/{scene}.png') for scene in (1, 2) for n in (1, 2)], (96, 96))
+    for name in ('Rain100L', 'SOTS'):
+        assert import_module('split_pairs').main([
+            '--lq', str(raw / 'lq'), '--gt', str(raw / 'gt'), '--pair-by', 'prefix(_)', '--val', '2', '--size', '48',
+            '--output', f'datasets/evidence/{name}']) == 0
 
 
 @contextmanager

@@ -64,7 +64,7 @@ def place(tmp_path_factory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr('sys.path', list(sys.path))
-        sys.path.insert(0, str(PREPARATION))
+        sys.path[:0] = [str(PREPARATION), str(PREPARATION.parent / 'evidence')]
         for name in ('paired_work', 'paired_verify', 'prepare_sr'):
             patch.setattr(import_module(name), 'worker_pool', in_this_process)
         make_all(folder / 'raw')
