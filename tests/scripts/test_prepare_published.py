@@ -193,7 +193,7 @@ def test_a_subset_takes_the_first_inputs_and_what_they_need(tmp_path: Path, prep
 
 
 def test_help_of_every_script_needs_no_torch() -> None:
-    assert len(SCRIPTS) == 11 and {*SETS, 'prepare_sr'} == set(SCRIPTS)
+    assert len(SCRIPTS) == 12 and {*SETS, 'prepare_sr', 'prepare_sr_benchmarks'} == set(SCRIPTS)
     folder = Path(__file__).parents[2] / 'scripts' / 'data_preparation'
     code = ('import runpy, sys\n'
             'for script in sys.argv[1:]:\n'

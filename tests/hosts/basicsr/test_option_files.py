@@ -65,7 +65,7 @@ def place(tmp_path_factory) -> Iterator[Path]:
         patch.chdir(folder)
         patch.setattr('sys.path', list(sys.path))
         sys.path.insert(0, str(PREPARATION))
-        for name in ('paired_work', 'paired_verify', 'prepare_sr'):
+        for name in ('paired_work', 'paired_verify', 'prepare_sr', 'prepare_sr_benchmarks'):
             patch.setattr(import_module(name), 'worker_pool', in_this_process)
         make_all(folder / 'raw')
         yield folder
