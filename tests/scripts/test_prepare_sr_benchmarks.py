@@ -1,9 +1,7 @@
 """The test sets of super-resolution: pixels against own computations, other sets and versions refused."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +13,10 @@ SCALES = (2, 3, 4)
 Prepare = Callable[..., tuple[int, str]]
 
 
-@contextmanager
-def in_this_process(workers: int, with_torch: bool = False) -> Iterator[ThreadPoolExecutor]:
-    """The pool is tested with the other scripts; starting processes takes longer than these pictures."""
-    with ThreadPoolExecutor(1) as pool:
-        yield pool
-
-
 @pytest.fixture
-def prepare(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
-            toolbox: None) -> Prepare:
+def prepare(tmp_path: Path, capsys: pytest.CaptureFixture[str], one_process: None, toolbox: None) -> Prepare:
     """Return ``prepare(name, *flags) -> (exit code, stderr)``: from ``in`` to ``out/name``."""
     import prepare_sr_benchmarks
-    monkeypatch.setattr(prepare_sr_benchmarks, 'worker_pool', in_this_process)
 
     def run(name: str, *flags: str) -> tuple[int, str]:
         code = prepare_sr_benchmarks.main(['--input', f'{tmp_path}/in', '--output', f'{tmp_path}/out/{name}', *flags])
