@@ -10,13 +10,18 @@ import tempfile
 from pathlib import Path
 
 from mcir_plugin.config import LOSS_BLOCKS, HistoryOptions, reference_table
+from mcir_plugin.config.evaluation import MetricOptions, TileOptions
 from mcir_plugin.config.negatives import DEGRADE_BLOCKS, UncertaintyOptions
+from mcir_plugin.config.recipe import ClipOptions, CosineOptions
 from mcir_plugin.config.reference import preset_table, variants_table
 from mcir_plugin.config.refresh import REFRESH_BLOCKS
 from mcir_plugin.config.weight_schedule import WEIGHT_BLOCKS
 
 BEGIN = '<!-- options:begin -->'
 END = '<!-- options:end -->'
+# beside the contrastive term: what recipes and evaluations need that BasicSR lacks
+BESIDE = {'train.grad_clip': ClipOptions, 'train.scheduler: {type: CosineAnnealingLR}': CosineOptions,
+          'val.tile': TileOptions, 'val.metrics.<name>': MetricOptions}
 README = Path(__file__).resolve().parent.parent / 'README.md'
 
 
@@ -31,6 +36,7 @@ def reference() -> str:
               f'#### `weight_schedule`\n\n{variants_table(WEIGHT_BLOCKS)}',
               f'#### `uncertainty`\n\n{UncertaintyOptions.__doc__}\n\n{reference_table(UncertaintyOptions)}',
               f'#### `preset`\n\n{preset_table()}']
+    parts += [f'### `{name}`\n\n{block.__doc__.strip()}\n\n{reference_table(block)}' for name, block in BESIDE.items()]
     return '\n'.join(parts)
 
 

@@ -12,7 +12,7 @@ TILE_KEY = 'tile'
 
 @dataclass(frozen=True)
 class TileOptions:
-    """``val.tile``: images larger than a tile go through the network in overlapping tiles."""
+    """Images larger than a tile go through the network in overlapping tiles."""
 
     size: int = option(512, "Pixels a side of a tile, of the network's input.", Number(1, integer=True))
     overlap: int = option(32, 'Pixels that neighbouring tiles share, at most half of size. The outer quarter of them '
@@ -30,7 +30,7 @@ class TileOptions:
 
 @dataclass(frozen=True)
 class MetricOptions:
-    """``val.metrics.<name>`` of a type that this package brings."""
+    """A metric of a type that this package brings; docs/protocols.md lists them."""
 
     type: str = option('calculate_psnr_rgb_float', 'Name of the metric.', Text())
     center_crop: int | None = option(None, 'Compare only this many pixels a side, in the middle.',

@@ -13,9 +13,10 @@ COSINE_NAMES = ('CosineAnnealingLR', 'TrueCosineAnnealingLR')  # torch's name, a
 
 @dataclass(frozen=True)
 class ClipOptions:
-    """``train.grad_clip``: the norm of the gradient is bounded before every optimizer step."""
+    """The norm of the gradient is bounded before every optimizer step; it is logged as grad_norm."""
 
-    max_norm: float = option(0.01, 'Largest norm of the gradient over all parameters of an optimizer.', Number(above=0))
+    max_norm: float = option(0.01, 'Largest norm of the gradient over all parameters of an optimizer. Required; '
+                             'NAFNet: 0.01.', Number(above=0), 'none')
     norm_type: float = option(2., 'Order of the norm.', Number(above=0))
     networks: tuple[str, ...] = option(('net_g', ), 'Networks whose gradients are clipped, each on its own.',
                                        Many(Text('the name of a network that is trained, such as net_g')))
@@ -35,11 +36,11 @@ class ClipOptions:
 
 @dataclass(frozen=True)
 class CosineOptions:
-    """``train.scheduler`` of type CosineAnnealingLR: torch's cosine, without restarts."""
+    """The cosine of torch, without restarts, also after a warm-up and in a resumed run."""
 
     type: str = option(COSINE_NAMES[0], 'Name of the scheduler.', Choice(COSINE_NAMES))
     T_max: int = option(1, 'Changes of the learning rate from its initial value to eta_min; beyond them it rises '
-                        'again.', Number(1, integer=True))
+                        'again. Required.', Number(1, integer=True), 'none')
     eta_min: float = option(0., 'Lowest learning rate.', Number(minimum=0))
     interval: int = option(1, 'Iterations between two changes; those of an epoch for a cosine per epoch.',
                            Number(1, integer=True))

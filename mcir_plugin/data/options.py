@@ -13,7 +13,7 @@ from mcir_plugin.data.rules import ALLOWED, SAME_NAME, read_rule
 # what BasicSR's loop, its loaders and its samplers read from the same block
 HOST_OPTIONS = ('name', 'type', 'phase', 'num_worker_per_gpu', 'batch_size_per_gpu', 'dataset_enlarge_ratio',
                 'use_shuffle', 'prefetch_mode', 'num_prefetch_queue', 'pin_memory', 'persistent_workers')
-TRAINING_ONLY = ('use_hflip', 'use_rot', 'use_rot90', 'use_quarter_flip', 'edge_decay', 'sampling')
+TRAINING_ONLY = ('use_hflip', 'use_rot', 'use_rot90', 'use_quarter_flip', 'edge_decay', 'sampling', 'crops_per_image')
 _COLOR_CHANNELS = {'rgb': 3, 'y': 1}
 
 
@@ -100,6 +100,8 @@ class PairedRestorationOptions:
                                     '(IDT).', Flag())
     sampling: str = option('epochs', 'epochs: every image once per epoch. iid: every sample drawn anew from all '
                            'images, as in FFA-Net.', Choice(('epochs', 'iid')))
+    crops_per_image: int = option(1, 'So many samples in a row are crops of one image, which is decoded once. A '
+                                  'batch then holds that many times fewer images.', _PIXELS)
     color: str = option('rgb', 'rgb, or y for the luma (ITU-R BT.601) alone.', Choice(tuple(_COLOR_CHANNELS)))
     mean: tuple[float, ...] | None = option(None, 'Subtracted from both images, per channel. Needs std.',
                                             Maybe(Many(Number())))
@@ -138,6 +140,7 @@ def read_dataset_options(opt: Mapping[str, Any]) -> PairedRestorationOptions:
         idle = [definition.name for definition in fields(PairedRestorationOptions)
                 if definition.name in TRAINING_ONLY and getattr(options, definition.name) != default_of(definition)]
         raise_if_any(f'{where}.{name}: has no effect in validation. Remove it' for name in idle)
+    raise_if_any(_batch_problems(options, opt.get('batch_size_per_gpu'), where))
     return options
 
 
@@ -154,8 +157,16 @@ def _augmentation_problems(full: dict[str, Any], where: str) -> Iterator[str]:
                 yield f'{where}.{name}: use_quarter_flip is a complete recipe. Remove one of the two'
     if full['use_rot'] and full['use_rot90']:
         yield f'{where}.use_rot90: use_rot rotates already. Remove one of the two'
-    if full['edge_decay'] and full['gt_size'] is None:
-        yield f'{where}.edge_decay: has no effect without gt_size, since whole images are used. Remove it'
+    for name in ('edge_decay', 'crops_per_image'):
+        if full[name] != getattr(PairedRestorationOptions, name) and full['gt_size'] is None:
+            yield f'{where}.{name}: has no effect without gt_size, since whole images are used. Remove it'
+
+
+def _batch_problems(options: PairedRestorationOptions, batch: Any, where: str) -> Iterator[str]:
+    crops = options.crops_per_image
+    if isinstance(batch, int) and batch % crops:
+        yield (f'{where}.crops_per_image: received {crops}, must divide batch_size_per_gpu ({batch}): all crops of an '
+               'image come into one batch')
 
 
 def _size_problems(full: dict[str, Any], where: str) -> Iterator[str]:

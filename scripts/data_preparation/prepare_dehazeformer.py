@@ -17,7 +17,8 @@ from paired_sets import Counts, Part, PublishedSet, either
 LAYOUTS = either(('hazy', ), ('GT', 'gt', 'clear'))
 RESIDE = PublishedSet('RESIDE', 'https://github.com/IDKiro/DehazeFormer', (
     Part('train', ('train', ), LAYOUTS,
-         versions=(Counts('RESIDE-6K', 6000, 6000), Counts('RESIDE-IN', 13990, 13990))),
+         versions=(Counts('RESIDE-6K', 6000, 6000), Counts('RESIDE-IN', 13990, 13990)),
+         not_this=((Counts('ITS-v2', 110000), 'RESIDE-IN is made of ITS, which has 13,990 hazy images.'), )),
     Part('test', ('test', ), LAYOUTS,
          versions=(Counts('RESIDE-6K', 1000, 1000), Counts('RESIDE-IN or RESIDE-OUT', 500, 500)))))
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from mcir_plugin.config import LOSS_BLOCKS, HistoryOptions, SPNOptions, parse_block, reference_table
+from mcir_plugin.config.evaluation import MetricOptions, TileOptions
 from mcir_plugin.config.negatives import DEGRADE_BLOCKS, UncertaintyOptions
 from mcir_plugin.config.presets import PRESETS
+from mcir_plugin.config.recipe import ClipOptions, CosineOptions
 from mcir_plugin.config.reference import preset_table, variants_table
 from mcir_plugin.config.refresh import REFRESH_BLOCKS
 from mcir_plugin.config.weight_schedule import WEIGHT_BLOCKS
@@ -17,7 +19,9 @@ from mcir_plugin.config.yaml_text import parse_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / 'scripts' / 'option_reference.py'
-BLOCKS = [*LOSS_BLOCKS.values(), HistoryOptions, *REFRESH_BLOCKS.values(), UncertaintyOptions]
+BLOCKS = [*LOSS_BLOCKS.values(), HistoryOptions, *REFRESH_BLOCKS.values(), UncertaintyOptions, TileOptions,
+          MetricOptions]
+REQUIRED = [ClipOptions, CosineOptions]  # without a default for each option
 MERGED = [*DEGRADE_BLOCKS.values(), *WEIGHT_BLOCKS.values()]  # several share a table
 FORMS = {'margin': 'hinge', 'margin_decay_iter': 'hinge', 'tau': 'infonce', 'eps': 'ratio'}  # that read an option
 BEGIN, END = '<!-- options:begin -->', '<!-- options:end -->'
@@ -33,7 +37,7 @@ def run(path: Path, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, encoding='utf-8', env=environment)
 
 
-@pytest.mark.parametrize('cls', [*BLOCKS, *MERGED])
+@pytest.mark.parametrize('cls', [*BLOCKS, *REQUIRED, *MERGED])
 def test_one_complete_row_per_option(cls):
     head, rule, *body = rows(cls)
     assert head == ['Option', 'Default', 'Allowed', 'Meaning'] and set(rule) == {'---'}

@@ -60,7 +60,7 @@ def weights(name: str, iteration: int) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize('first', [3, 6], ids=['inside-epoch', 'epoch-end'])
 def test_a_resumed_run_sees_the_same_samples(opt: Options, command: Callable[..., int], sampling: str,
                                              first: int) -> None:
-    opt['datasets']['train']['sampling'] = sampling
+    opt['datasets']['train'].update(sampling=sampling, crops_per_image=2 if sampling == 'iid' else 1)
     assert command('train', {**opt, 'name': 'straight'}) == 0
     opt['train']['total_iter'] = first
     assert command('train', {**opt, 'name': 'parts'}) == 0
@@ -109,6 +109,37 @@ def test_independent_draws_are_reproducible_and_shared_among_ranks(independent: 
 
 def test_epochs_stay_permutations(hazy: Options, build: Callable[..., Any]) -> None:
     assert all(sorted(drawn(build(hazy), epoch)) == list(range(12)) for epoch in range(3))
+
+
+@pytest.mark.parametrize('sampling', ['iid', 'epochs'])
+def test_crops_of_an_image_follow_each_other(hazy: Options, build: Callable[..., Any], sampling: str) -> None:
+    plain, crops = (build({**hazy, 'gt_size': 16, 'sampling': sampling, 'crops_per_image': n}) for n in (1, 4))
+    for ranks in (1, 2):
+        for rank in range(ranks):
+            images = drawn(plain, 3, ranks, rank, ratio=2)
+            found = drawn(crops, 3, ranks, rank, ratio=2)
+            assert found == [images[place // 4] for place in range(len(images))]
+    seen = {index for epoch in range(40) for index in drawn(crops, epoch)}
+    assert seen == set(range(12))  # other images in every epoch
+
+
+def test_crops_of_an_image_are_decoded_once_and_lie_at_different_places(
+        hazy: Options, build: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    from basicsr.data import build_dataloader
+    from basicsr.train import EnlargedSampler
+    block = {**hazy, 'gt_size': 8, 'use_hflip': True, 'use_rot': True, 'crops_per_image': 4, 'batch_size_per_gpu': 8,
+             'num_worker_per_gpu': 0}
+    dataset, read = build(block), []
+    decode = dataset._read
+    monkeypatch.setattr(dataset, '_read', lambda kind, name: read.append((kind, name)) or decode(kind, name))
+    batches = list(build_dataloader(dataset, block, num_gpu=1, sampler=EnlargedSampler(dataset, 1, 0, 2), seed=0))
+    assert [batch['lq'].shape for batch in batches] == [(8, 3, 8, 8)] * 3
+    for batch in batches:
+        paths = batch['lq_path']
+        assert paths[0] != paths[4] and paths == [paths[0]] * 4 + [paths[4]] * 4
+        assert len({crop.numpy().tobytes() for crop in batch['lq']}) == 8
+        assert torch.equal(batch['lq'][:, :2], batch['gt'][:, :2])  # rows and columns: the same place, the same view
+    assert len(read) == 2 * 3 * 2  # both images of two pairs per batch
 
 
 def test_check_accepts_a_good_file(opt: Options, command: Callable[..., int], hazy: Options,

@@ -187,3 +187,20 @@ def test_titles_tell_protocols_apart():
     titles = [(name.split('_')[0], protocol.describe()) for name, protocol in PROTOCOLS.items()]
     assert len(set(titles)) == len(PROTOCOLS) and all(name == p.name for name, p in PROTOCOLS.items())
     assert PROTOCOLS['psnr_rgb_float'].describe(256) == 'RGB, float, clamped, not rounded, centre 256x256'
+
+
+@pytest.mark.parametrize('border', [0, 2, 4])
+@pytest.mark.parametrize('luma', [True, False], ids=['Y', 'RGB'])
+def test_the_hosts_own_metrics_are_those_of_super_resolution(pair, luma, border):
+    """BasicSR's PSNR and SSIM: Y that is not rounded again, a border left out, 11x11 Gaussian, valid."""
+    import mcir_plugin  # noqa: F401  (first: it mends the import of basicsr)
+
+    # isort: split
+    from basicsr.metrics import calculate_psnr, calculate_ssim
+    form = (lambda image: y_of(image, False)) if luma else rounded
+    cut = slice(border, -border or None)
+    shown = both(pair, lambda image: form(image)[cut, cut])
+    images = both(pair, lambda image: rounded(image)[..., ::-1])
+    options = {'crop_border': border, 'test_y_channel': luma}
+    assert calculate_psnr(*images, **options) == pytest.approx(psnr(*shown, 255), abs=1e-4)
+    assert calculate_ssim(*images, **options) == pytest.approx(wang(*shown, 255), abs=1e-6)

@@ -3,7 +3,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -30,3 +33,17 @@ def toolbox() -> None:
 
     # isort: split
     import basicsr  # noqa: F401
+
+
+@contextmanager
+def in_this_process(workers: int, with_torch: bool = False) -> Iterator[ThreadPoolExecutor]:
+    """A pool without processes, whose start takes longer than the pictures of a test."""
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+@pytest.fixture
+def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scripts that are run in this process start no others; those that are started as commands do."""
+    for name in ('paired_work', 'paired_verify', 'prepare_sr_benchmarks'):
+        monkeypatch.setattr(import_module(name), 'worker_pool', in_this_process)

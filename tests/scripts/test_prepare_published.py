@@ -24,7 +24,7 @@ Prepare = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def prepare(capsys: pytest.CaptureFixture[str]) -> Prepare:
+def prepare(capsys: pytest.CaptureFixture[str], one_process: None) -> Prepare:
     """Return ``prepare(script, input, output, *flags) -> (exit code, stdout, stderr)``, run in this process."""
 
     def run(script: str, source: Path, output: Path, *flags: str) -> tuple[int, str, str]:
@@ -145,8 +145,9 @@ def test_wrong_lines_of_a_list_are_named_or_left_out(tmp_path: Path, prepare: Pr
     assert code == 0 and 'SPA train: 8 inputs, 4 ground truths' in out
 
 
-def test_a_complete_set_needs_no_flag(tmp_path: Path, prepare: Prepare) -> None:
-    """SOTS indoor with its real numbers: 500 hazy images of 50 clear ones."""
+def test_a_complete_set_needs_no_flag(tmp_path: Path, prepare: Prepare,
+                                      run_script: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    """SOTS indoor with its real numbers: 500 hazy images of 50 clear ones. Once as a command with two processes."""
     picture = photo(4, 4, 0)
     (tmp_path / 'indoor/hazy').mkdir(parents=True)
     (tmp_path / 'indoor/clear').mkdir()
@@ -161,8 +162,9 @@ def test_a_complete_set_needs_no_flag(tmp_path: Path, prepare: Prepare) -> None:
     assert '500 of 550 files were compared' in out
     assert len(samples(block_of(out))) == 500
     assert block_of(out)['phase'] == 'val'
-    code, out, err = prepare('prepare_sots', tmp_path, tmp_path / 'all', '--verify', 'all', '--workers', '2')
-    assert code == 0 and '550 of 550 files were compared' in out
+    command = run_script('prepare_sots.py', '--input', tmp_path, '--output', tmp_path / 'all', '--verify', 'all',
+                         '--workers', '2')
+    assert command.returncode == 0 and '550 of 550 files were compared' in command.stdout, command.stderr
 
 
 def test_both_parts_are_made_and_printed(tmp_path: Path, prepare: Prepare) -> None:
@@ -193,7 +195,7 @@ def test_a_subset_takes_the_first_inputs_and_what_they_need(tmp_path: Path, prep
 
 
 def test_help_of_every_script_needs_no_torch() -> None:
-    assert len(SCRIPTS) == 11 and {*SETS, 'prepare_sr'} == set(SCRIPTS)
+    assert len(SCRIPTS) == 12 and {*SETS, 'prepare_sr', 'prepare_sr_benchmarks'} == set(SCRIPTS)
     folder = Path(__file__).parents[2] / 'scripts' / 'data_preparation'
     code = ('import runpy, sys\n'
             'for script in sys.argv[1:]:\n'

@@ -11,6 +11,7 @@ from preparation_oracles import photo, read_lmdb
 from published_layouts import miniatures
 
 Refused = Callable[..., str]
+pytestmark = pytest.mark.usefixtures('one_process')
 
 
 @pytest.fixture

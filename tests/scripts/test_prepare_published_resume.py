@@ -19,6 +19,7 @@ from preparation_oracles import photo, read_lmdb
 from prepare_its import ITS
 from published_layouts import Miniature, miniatures
 
+pytestmark = pytest.mark.usefixtures('one_process')
 SCRIPT = Path(paired_work.__file__).with_name('prepare_its.py')
 
 

@@ -34,7 +34,8 @@ class PairedRestorationDataset(data.Dataset):
 
     ``sampling: iid`` is not drawn here but by the sampler of the training loop
     (`mcir_plugin.hosts.basicsr.resume.ResumableSampler`): BasicSR seeds its workers alike in every epoch, so draws of
-    the workers would repeat, and only the sampler is continued by a resumed run and shared by all ranks.
+    the workers would repeat, and only the sampler is continued by a resumed run and shared by all ranks. So are the
+    repetitions of ``crops_per_image``; what is kept here is the image that was decoded last.
 
     Args:
         opt (dict): The block of the option file, with ``phase`` as BasicSR sets it.
@@ -52,6 +53,7 @@ class PairedRestorationDataset(data.Dataset):
         self.where = block_name(opt)
         self.lq, self.gt, self.pairs = find_pairs(self.options, self.where)
         self.file_client: FileClient | None = None  # opened by the process that reads
+        self._decoded: tuple[Pair, tuple[np.ndarray, np.ndarray]] | None = None
         self._refuse_recorded_misfits()
 
     @property
@@ -59,18 +61,32 @@ class PairedRestorationDataset(data.Dataset):
         """How the training loop's sampler draws: ``epochs`` or ``iid``."""
         return self.options.sampling
 
+    @property
+    def crops_per_image(self) -> int:
+        """How many samples in a row the training loop's sampler takes from one image."""
+        return self.options.crops_per_image
+
     def __len__(self) -> int:
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         pair = self.pairs[index]
-        gt, lq = self._fitted(self._read('gt', pair.gt), self._read('lq', pair.lq), pair)
+        gt, lq = self._images(pair)
         if self.opt['phase'] == 'train':
             gt, lq = augmented(*self._cropped(gt, lq), self.options)
         elif self.options.gt_size:
             gt, lq = paired_center_crop(gt, lq, self.options.gt_size // self.options.scale, self.options.scale)
         gt, lq = (self._tensor(image) for image in (gt, lq))
         return {'lq': lq, 'gt': gt, 'lq_path': self._path('lq', pair.lq), 'gt_path': self._path('gt', pair.gt)}
+
+    def _images(self, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+        """Return both images of a pair, decoded once for crops that follow each other."""
+        if self._decoded is not None and self._decoded[0] == pair:
+            return self._decoded[1]
+        images = self._fitted(self._read('gt', pair.gt), self._read('lq', pair.lq), pair)
+        if self.crops_per_image > 1:
+            self._decoded = pair, images
+        return images
 
     def _path(self, kind: str, name: str) -> str:
         listing = getattr(self, kind)

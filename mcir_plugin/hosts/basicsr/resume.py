@@ -65,6 +65,7 @@ class ResumableSampler(EnlargedSampler):
     def __iter__(self) -> Iterator[int]:
         """Yield this rank's indices, without those that were trained on before the interruption."""
         indices = self._independent() if getattr(self.dataset, 'sampling', None) == 'iid' else list(super().__iter__())
+        indices = in_a_row(indices, getattr(self.dataset, 'crops_per_image', 1))
         yield from indices[DATA.take() if self._started else 0:]
 
     def _independent(self) -> list[int]:
@@ -72,6 +73,11 @@ class ResumableSampler(EnlargedSampler):
         generator = torch.Generator().manual_seed(self.epoch)
         draws = torch.randint(len(self.dataset), (self.total_size, ), generator=generator).tolist()
         return draws[self.rank::self.num_replicas]
+
+
+def in_a_row(indices: list[int], times: int) -> list[int]:
+    """Repeat the first indices, each so many times in a row; there are as many as before, of that many times fewer."""
+    return [index for index in indices for _ in range(times)][:len(indices)]
 
 
 def resumable_state(host_load: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Any]:

@@ -69,10 +69,11 @@ def make_super_resolution(raw: Path) -> None:
                                  ('quickstart/val', 2, ['--full']), *EVIDENCE):
         arguments = ['--input', str(raw), '--output', f'datasets/{output}', '--scale', str(scale), '--workers', '1']
         assert import_module('prepare_sr').main([*arguments, *flags]) == 0
+    benchmark = raw.with_name('SR benchmark')
+    write(benchmark, [('1.png', '2.png')], (48, 60))
     for name in ('Set5', 'Set14', 'B100', 'Urban100', 'Manga109'):
-        for scale in (2, 4):
-            pairs = [(f'LRbicx{scale}/{n}.png', f'GTmod12/{n}.png') for n in ('a', 'b')]
-            write(Path('datasets', name), pairs, (48 // scale, 60 // scale), (48, 60))
+        arguments = ['--input', str(benchmark), '--output', f'datasets/{name}', '--allow-partial', '--workers', '1']
+        assert import_module('prepare_sr_benchmarks').main(arguments) == 0
 
 
 def make_evidence(raw: Path) -> None:

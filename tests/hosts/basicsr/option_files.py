@@ -7,8 +7,9 @@ from typing import Any
 from mcir_plugin.config import load_options
 
 ROOT = Path(__file__).parents[3] / 'options'
-PARTS = [path for path in sorted(ROOT.rglob('*.yml')) if '_base' in str(path.relative_to(ROOT))]
-FILES = [path for path in sorted(ROOT.rglob('*.yml')) if path not in PARTS]
+YAML = [path for path in sorted(ROOT.rglob('*')) if path.suffix.lower() in ('.yml', '.yaml')]
+PARTS = [path for path in YAML if '_base' in str(path.relative_to(ROOT))]
+FILES = [path for path in YAML if path not in PARTS]
 TRAINING = [path for path in FILES if 'train' in load_options(path)]
 TESTS = [path for path in FILES if path not in TRAINING]
 PUBLISHED = [path for path in FILES if path.relative_to(ROOT).parts[0] in ('train', 'test')]

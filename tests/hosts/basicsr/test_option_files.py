@@ -19,7 +19,7 @@ import torch
 import yaml
 from basicsr.archs import build_network
 from miniature_sets import PREPARATION, in_this_process, make_all
-from option_files import FILES, PARTS, PUBLISHED, TESTS, TRAINING, WITH_SPN, named
+from option_files import FILES, PARTS, PUBLISHED, ROOT, TESTS, TRAINING, WITH_SPN, named
 
 from mcir_plugin.cli import main
 from mcir_plugin.config import apply_overrides, load_options
@@ -65,7 +65,7 @@ def place(tmp_path_factory) -> Iterator[Path]:
         patch.chdir(folder)
         patch.setattr('sys.path', list(sys.path))
         sys.path[:0] = [str(PREPARATION), str(PREPARATION.parent / 'evidence')]
-        for name in ('paired_work', 'paired_verify', 'prepare_sr'):
+        for name in ('paired_work', 'paired_verify', 'prepare_sr', 'prepare_sr_benchmarks'):
             patch.setattr(import_module(name), 'worker_pool', in_this_process)
         make_all(folder / 'raw')
         yield folder
@@ -91,6 +91,13 @@ def iterations(log: str) -> dict[int, dict[str, float]]:
 
 def test_there_are_option_files_of_both_kinds():
     assert len(TRAINING) > 40 and len(TESTS) > 15 and len(WITH_SPN) > 20
+
+
+def test_option_files_lie_nowhere_else():
+    """Those below ``options`` are found by themselves, whatever their names; a folder beside it would be missed."""
+    elsewhere = [path for folder in ('docs', 'mcir_plugin', 'scripts')
+                 for path in (ROOT.parent / folder).rglob('*') if path.suffix.lower() in ('.yml', '.yaml')]
+    assert elsewhere == []
 
 
 def test_names_are_those_of_the_files_and_differ():

@@ -1,11 +1,13 @@
 """The option files say what was published: networks, recipes, protocols; and add SPN without changing anything else."""
 from __future__ import annotations
 
+import re
+from itertools import product
 from math import ceil
 
 import pytest
 from basicsr.archs import build_network
-from option_files import PUBLISHED, ROOT, TRAINING, WITH_SPN, named
+from option_files import PUBLISHED, ROOT, TESTS, TRAINING, WITH_SPN, named
 
 from mcir_plugin.config import load_options
 
@@ -21,14 +23,17 @@ IMAGES = {'ITS_train': 13_990, 'RESIDE-IN_train': 13_990, 'RESIDE-OUT_train': 31
           'SPA_train': 638_492, 'GoPro_train': 16_824}
 
 # by architecture: where the weights lie in their files (FFA-Net's, converted; EDSR's, one's own), and the protocol
+# (on RESIDE-6K, whose test part is SOTS-mix, that of DehazeFormer's table for all)
 EVALUATION = {'FFANet': ('params', 'psnr_rgb_float', 'ssim_rgb_zero_padded'),
               'DehazeFormer': ('state_dict', 'psnr_rgb_float', 'ssim_rgb_pooled'),
               'IDT': (None, 'psnr_y_rounded', 'ssim_y_rounded'),
               'NAFNet': ('params', 'psnr_rgb_rounded', 'ssim_rgb_3d'),
               'EDSR': ('params', 'psnr', 'ssim'), 'SwinIR': ('params', 'psnr', 'ssim')}
+MIXED = {'RESIDE-6K': 'ssim_rgb_pooled', 'SOTS-mix': 'ssim_rgb_pooled'}
 # by the beginning of a training's name: optimizer, its rate and betas, total batch, side of the crops, loss
 RECIPES = {
     'FFANet_ITS_MCIR': ('AdamW', 2e-4, [0.9, 0.9], 4, 128, 'L1Loss'),
+    'FFANet_RESIDE-6K': ('AdamW', 2e-4, [0.9, 0.9], 4, 128, 'L1Loss'),
     'FFANet_ITS': ('Adam', 1e-4, [0.9, 0.999], 2, 240, 'L1Loss'),
     'DehazeFormer_T_RESIDE-6K': ('AdamW', 2e-4, [0.9, 0.999], 32, 256, 'L1Loss'),
     'DehazeFormer_S_RESIDE-6K': ('AdamW', 1e-4, [0.9, 0.999], 16, 256, 'L1Loss'),
@@ -42,6 +47,49 @@ RECIPES = {
     'SwinIR-light': ('Adam', 1e-4, [0.9, 0.999], 64, 256, 'L1Loss'),
     'SwinIR_': ('Adam', 1e-4, [0.9, 0.999], 32, 192, 'L1Loss'),
 }
+
+
+def test_every_published_training_comes_with_and_without_spn():
+    trainings = {path for path in PUBLISHED if path in TRAINING}
+    with_spn = {path.with_name(f'{path.stem}_SPN.yml') for path in trainings - {*WITH_SPN}}
+    assert with_spn == {*WITH_SPN} and len(trainings) == 2 * len(WITH_SPN)
+
+
+# Rows of the method's tables of results: the training without SPN, and the files that test it.
+ROWS = {
+    'FFANet_ITS': 'FFANet_SOTS_indoor', 'FFANet_ITS_MCIR': 'FFANet_SOTS_indoor', 'FFANet_RESIDE-6K': 'FFANet_SOTS-mix',
+    **{f'DehazeFormer_{size}_RESIDE-{part}': f'DehazeFormer_{size}_{test}' for size in 'TSB'
+       for part, test in (('IN', 'SOTS_indoor'), ('6K', 'SOTS-mix'), ('OUT', 'SOTS_outdoor'))},
+    **{f'IDT_{name}': f'IDT_{name}' for name in ('Rain200L', 'Rain200H', 'DID', 'DDN', 'SPA')},
+    'NAFNet-w32_GoPro': 'NAFNet-w32_GoPro', 'EDSR-light_SRx2_DIV2K': 'EDSR-light_SRx2',
+    'EDSR-light_SRx4_DIV2K': 'EDSR-light_SRx4', 'SwinIR-light_SRx4_DIV2K': 'SwinIR-light_SRx4',
+    'SwinIR_SRx4_DIV2K': 'SwinIR_SRx4',
+}
+
+
+def expanded(text: str) -> list[str]:
+    """``a{b,c}`` -> ``ab``, ``ac``, as a shell does it."""
+    pieces = [piece.split(',') for piece in re.split(r'[{}]', text)]
+    return [''.join(chosen) for chosen in product(*pieces)]
+
+
+def test_the_model_zoo_names_every_test_and_its_weights():
+    page = (ROOT.parent / 'docs' / 'model_zoo.md').read_text(encoding='utf-8')
+    table = page.partition('## Published weights')[2].partition('## Recipes')[0]
+    listed = [f'{name}.yml' for row in re.findall(r'^\| `([^`]+)\.yml` \|', table, re.M) for name in expanded(row)]
+    assert sorted(listed) == sorted(str(path.relative_to(ROOT / 'test')) for path in TESTS)
+
+
+def test_every_row_of_the_tables_has_its_files():
+    names = {path.stem.removeprefix('train_') for path in PUBLISHED}
+    assert sorted(name for row in ROWS.items() for name in row if name not in names) == []
+
+
+@pytest.mark.parametrize('name', ROWS)
+def test_training_and_test_build_the_same_network(name):
+    training, test = (load_options(next(ROOT.glob(f'{kind}/*/{file}.yml')))['network_g']
+                      for kind, file in (('train', f'train_{name}'), ('test', ROWS[name])))
+    assert training == test
 
 
 @pytest.mark.parametrize('path', **named(WITH_SPN))
@@ -65,9 +113,10 @@ def test_networks_have_their_published_size(prefix):
 @pytest.mark.parametrize('path', **named(PUBLISHED))
 def test_protocols_and_containers_are_the_published_ones(path):
     opt, kind = load_options(path), path.relative_to(ROOT).parts[0]
-    key, *metrics = EVALUATION[path.parent.name]
+    key, psnr, ssim = EVALUATION[path.parent.name]
+    ssim = next((protocol for name, protocol in MIXED.items() if name in path.stem), ssim)
     blocks = [opt['val']['metrics'][name] for name in ('psnr', 'ssim')]
-    assert [block['type'] for block in blocks] == [f'calculate_{name}' for name in metrics]
+    assert [block['type'] for block in blocks] == [f'calculate_{name}' for name in (psnr, ssim)]
     if path.parent.name in ('EDSR', 'SwinIR'):
         assert all(block['test_y_channel'] and block['crop_border'] == opt['scale'] for block in blocks)
     if kind == 'test':

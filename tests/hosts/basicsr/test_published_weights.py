@@ -1,6 +1,7 @@
 """Trained weights through an option file of the project give the numbers of the network's original code.
 
-Needs images and weights that are not part of the project: a folder named by the environment variable MCIR_SHARED.
+Needs images and weights that are not part of the project: in a folder ``shared`` beside it, or in one that the
+environment variable MCIR_SHARED names.
 """
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ import pytest
 
 from mcir_plugin.cli import main
 
-SHARED = Path(os.environ.get('MCIR_SHARED', 'no such folder'))
+SHARED = Path(os.environ.get('MCIR_SHARED', Path(__file__).parents[4] / 'shared'))
 OPTIONS = Path(__file__).parents[3] / 'options' / 'test' / 'DehazeFormer' / 'DehazeFormer_T_SOTS_indoor.yml'
 REFERENCE = SHARED / 'arch_facts' / 'dehazeformer_t_sots_reference.csv'
 WEIGHTS = SHARED / 'weights' / 'dehazeformer_t_indoor.pth'
@@ -24,7 +25,7 @@ def rows(path: Path) -> dict[str, dict[str, float]]:
                 for row in csv.DictReader(file)}
 
 
-@pytest.mark.skipif(not (REFERENCE.is_file() and WEIGHTS.is_file()), reason='MCIR_SHARED names no folder with weights')
+@pytest.mark.skipif(not (REFERENCE.is_file() and WEIGHTS.is_file()), reason='no trained weights in ../shared')
 def test_dehazeformer_t_on_sots_indoor(tmp_path, monkeypatch, capsys):
     """Six of the 42 images of the reference; by hand all were compared, with the same result."""
     monkeypatch.chdir(tmp_path)

@@ -72,3 +72,16 @@ def test_spandrel_by_name(options, tmp_path, monkeypatch, capsys):
     status = [main(['check', '-opt', f'{name}.yml']) for name in ('good', 'bad')]
     assert status == [0, 2]
     assert 'NAFNet takes no argument widht (did you mean width?)' in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings('ignore:torch.meshgrid')
+def test_hat_of_spandrel_trains_against_its_history(options, train):
+    pytest.importorskip('spandrel')
+    opt = options(scale=2, total_iter=4)
+    opt['network_g'] = {'type': 'Spandrel', 'arch': 'HAT', 'upscale': 2, 'img_size': 16, 'window_size': 4,
+                        'embed_dim': 12, 'depths': [1], 'num_heads': [2], 'squeeze_factor': 6, 'num_feat': 8}
+    run = train(opt)
+    assert run.lines()[4]['l_spn'] < 0
+    from mcir_plugin.archs import Spandrel
+    arguments = {key: value for key, value in opt['network_g'].items() if key != 'type'}
+    Spandrel(**arguments).load_state_dict(run.weights(4), strict=True)
