@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from importlib import import_module
 
 from mcir_plugin import __version__
@@ -65,13 +66,23 @@ def main(arguments: list[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     command = build_parser().parse_args(arguments).command
-    module, function = RUNNERS[command]
     rest = arguments[arguments.index(command) + 1:]
     try:
-        return getattr(import_module(module), function)([_long(a) for a in rest]) or 0
+        return _runner(command)([_long(a) for a in rest]) or 0
     except McirError as error:
         print(f'basicsr {command}: {error}', file=sys.stderr)
         return 2
+
+
+def _runner(command: str) -> Callable[[list[str]], int | None]:
+    module, function = RUNNERS[command]
+    try:
+        return getattr(import_module(module), function)
+    except ModuleNotFoundError as error:
+        if error.name != 'basicsr':
+            raise
+        raise McirError('BasicSR is not installed here, and this command runs it. Install it: pip install '
+                        "'basicsr>=1.4.2'. MMEngine's Runner and loops of your own do not need it.") from error
 
 
 def _long(argument: str) -> str:

@@ -1,4 +1,6 @@
 """The contrastive losses and their feature extractor, and losses of published recipes, in pure PyTorch."""
+from torch import nn
+
 from mcir_plugin.config.loss_options import LOSS_BLOCKS
 from mcir_plugin.losses.ccr_loss import CCRLoss
 from mcir_plugin.losses.cr_loss import CRLoss
@@ -14,8 +16,12 @@ from mcir_plugin.losses.weight_files import FeatureWeightsError
 LOSSES: dict[str, type[FeatureLoss]] = {name: globals()[name] for name in LOSS_BLOCKS}
 """The contrastive losses by name. The table itself is that of their option blocks; hosts register what is here."""
 
+RECIPE_LOSSES: dict[str, type[nn.Module]] = {'PSNRLoss': PSNRLoss, 'SSIMLoss': SSIMLoss}
+"""Reconstruction losses of published recipes by name, which hosts register as well."""
+
 __all__ = [
     'LOSSES',
+    'RECIPE_LOSSES',
     'CCRLoss',
     'CRLoss',
     'FeatureLoss',

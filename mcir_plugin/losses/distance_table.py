@@ -7,13 +7,16 @@ from torch import Tensor
 from mcir_plugin.losses.distances import CRITERIA, check_choices
 
 Blend = Callable[[Tensor], tuple[Tensor | float, Tensor | float]]
+SUM_OF_SIGNS = torch.int16  # half the memory of float32, exact up to 32,767 references
+
 
 class DistanceTable:
     """Adds up, per group and layer, the distances d(phi_l(pred), phi_l(reference)) of reference images.
 
     Losses differ in what they make of a few sums: the SPN loss takes that over its negatives, a ratio needs one sum
     over positives and one over negatives. Such a sum is a group. Of a reference nothing is kept but its distances and
-    its share of the gradient of its group, so memory grows with the number of groups, not of references.
+    its share of the gradient of its group, so memory grows with the number of groups, not of references. Plain sums of
+    L1 distances, whose derivatives are signs, are kept as integers.
 
     Args:
         features (Sequence[Tensor]): phi(pred): one tensor of any shape per layer.
@@ -30,6 +33,7 @@ class DistanceTable:
         check_choices(criterion, reduction)
         self._features = [feature.detach() for feature in features]
         self._criterion = CRITERIA[criterion]
+        self._signs = criterion == 'l1'
         self._scales = [1 / feature.numel() if reduction == 'mean' else 1. for feature in features]
         self._with_gradient = with_gradient
         self._totals: dict[int, Tensor] = {}
@@ -64,6 +68,8 @@ class DistanceTable:
                                  zip(slopes, weights or [None] * len(slopes), self._scales, strict=True)])
         for slope, weight in zip(slopes, weights or (), strict=False):
             slope.mul_(weight)
+        if self._signs and blend is None and weights is None:
+            slopes = [_as_integers(slope) for slope in slopes]
         self._join(group, distances, slopes, *(blend(distances) if blend else (1, 1)))
         return distances
 
@@ -90,8 +96,8 @@ class DistanceTable:
         factor = per_element.abs().max().clamp_min(torch.finfo(per_element.dtype).tiny)
         per_element = per_element / factor
         rows = [self._slopes.pop(group) for group in sorted(self._totals)]
-        return [self._weighted(per_element[:, layer], [slopes[layer] for slopes in rows])
-                for layer in range(len(self._scales))], factor
+        return [self._weighted(per_element[:, layer], [slopes[layer].to(feature.dtype) for slopes in rows])
+                for layer, feature in enumerate(self._features)], factor
 
     def _join(self, group: int, distances: Tensor, slopes: list[Tensor], keep: Tensor | float,
               share: Tensor | float) -> None:
@@ -104,9 +110,10 @@ class DistanceTable:
         if new:
             self._slopes[group] = slopes
             return
-        _scale(self._slopes[group], keep)
-        for total, slope in zip(self._slopes[group], slopes, strict=True):
-            total.add_(slope)
+        held = [total if total.is_floating_point() else total.to(slope.dtype)
+                for total, slope in zip(self._slopes[group], slopes, strict=True)]
+        _scale(held, keep)
+        self._slopes[group] = [total.add_(slope) for total, slope in zip(held, slopes, strict=True)]
 
     @staticmethod
     def _weighted(coefficients: Tensor, slopes: list[Tensor]) -> Tensor:
@@ -116,6 +123,10 @@ class DistanceTable:
         for other in others:
             total.add_(other)
         return total
+
+
+def _as_integers(signs: Tensor) -> Tensor:
+    return signs if signs.dtype.itemsize <= SUM_OF_SIGNS.itemsize else signs.to(SUM_OF_SIGNS)
 
 
 def _scale(slopes: list[Tensor], factor: Tensor | float) -> None:

@@ -12,7 +12,7 @@ from mcir_plugin.losses.distances import check_choices
 from mcir_plugin.losses.features import VGGFeatures
 from mcir_plugin.losses.forms import NEGATIVES, NO_NEGATIVE, Form, Reference
 from mcir_plugin.losses.inputs import not_negative, require
-from mcir_plugin.losses.known_gradient import with_gradient
+from mcir_plugin.losses.known_gradient import pull_back, with_gradient
 from mcir_plugin.losses.vgg_weights import WeightsSource
 
 DEFAULT_LAYER_WEIGHTS = MappingProxyType({'relu1_2': 0.2, 'relu2_2': 0.3, 'relu3_3': 0.5})
@@ -146,7 +146,7 @@ class FeatureLoss(nn.Module):
         if differentiable:
             coefficients, = torch.autograd.grad(term, totals)
             gradients, factor = table.gradients(coefficients)
-            gradient, = torch.autograd.grad(features, image, gradients)
+            gradient = pull_back(gradients, features, image)
             term = with_gradient(term.detach(), gradient.mul_(factor), pred)
         return term, distances
 

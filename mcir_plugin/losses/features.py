@@ -4,6 +4,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from mcir_plugin.losses.frozen_layers import FrozenConv2d, LeanMaxPool2d, MaskReLU
 from mcir_plugin.losses.vgg_layout import layers_up_to
 from mcir_plugin.losses.vgg_weights import WeightsSource, load_weights
 
@@ -101,14 +102,19 @@ class VGGFeatures(nn.Module):
             if name.startswith('conv'):
                 channels_out, channels_in = tensors[f'features.{index}.weight'].shape[:2]
                 # skip_init leaves the global random state alone
-                modules.append(nn.utils.skip_init(nn.Conv2d, channels_in, channels_out, 3, padding=1))
+                modules.append(nn.utils.skip_init(FrozenConv2d, channels_in, channels_out, 3, padding=1))
             elif name.startswith('bn'):
                 modules.append(nn.BatchNorm2d(len(tensors[f'features.{index}.weight'])))
             elif name.startswith('relu'):
-                modules.append(nn.ReLU(inplace=self._names[index - 1] not in self.layers))
+                modules.append(self._relu(index))
             else:
-                modules.append(nn.MaxPool2d(2))
+                modules.append(LeanMaxPool2d(2))
         return nn.Sequential(*modules)
+
+    def _relu(self, index: int) -> nn.ReLU:
+        inplace = self._names[index - 1] not in self.layers
+        kept = self._names[index] in self.layers  # by the caller, so that autograd may keep it as well
+        return MaskReLU() if inplace and not kept else nn.ReLU(inplace)
 
     def _check(self, x: Tensor) -> None:
         shape = tuple(x.shape)

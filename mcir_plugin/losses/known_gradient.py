@@ -1,4 +1,5 @@
-"""A value whose gradient has been computed already."""
+"""Gradients computed before the backward pass that they belong to: their way down, and a value that has one."""
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -33,3 +34,31 @@ def with_gradient(value: Tensor, gradient: Tensor, image: Tensor) -> Tensor:
         Tensor: The scalar, differentiable once; a backward pass with ``create_graph=True`` raises a RuntimeError.
     """
     return _KnownGradient.apply(value, gradient, image)
+
+
+class _Handover(torch.autograd.Function):
+
+    @staticmethod
+    def forward(ctx: Any, gradients: list[Tensor], *features: Tensor) -> Tensor:
+        ctx.gradients = gradients
+        return features[0].new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        handed = tuple(ctx.gradients)
+        ctx.gradients.clear()
+        return None, *handed
+
+
+def pull_back(gradients: list[Tensor], features: Sequence[Tensor], image: Tensor) -> Tensor:
+    """Return the gradient of ``image`` from those of its features, as ``torch.autograd.grad`` does, in less memory.
+
+    Autograd owns the gradients then: it adds to them in place, and lets go of each as soon as it has been used.
+
+    Args:
+        gradients (list[Tensor]): One per feature, of its shape; nobody else may hold them. The list is emptied.
+        features (Sequence[Tensor]): Made of ``image``; their graph is used up.
+        image (Tensor): Requires a gradient.
+    """
+    gradient, = torch.autograd.grad(_Handover.apply(gradients, *features), image)
+    return gradient

@@ -18,6 +18,18 @@ def test_help_imports_neither_torch_nor_basicsr(arguments):
     assert 'usage: basicsr' in done.stdout
 
 
+@pytest.mark.parametrize('command', list(RUNNERS))
+def test_without_basicsr_the_command_says_what_to_install(command):
+    code = ('import sys\nfrom importlib.machinery import PathFinder as Finder\nfind = Finder.find_spec\n'
+            'Finder.find_spec = lambda name, *rest: None if name == "basicsr" else find(name, *rest)\n'
+            'from mcir_plugin.cli import main\nsys.exit(main(sys.argv[1:]))')
+    given = {'convert': ['a.pth', 'b.pth'], 'report': ['folder'], 'compare': ['-opt', 'x.yml', '--variants', 'none']}
+    done = subprocess.run([sys.executable, '-c', code, command, *given.get(command, ['-opt', 'x.yml'])],
+                          capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith(f'basicsr {command}: BasicSR is not installed here') and 'pip install' in done.stderr
+
+
 def test_module_and_console_script_are_the_same_command():
     script = Path(sys.executable).with_name('basicsr')
     texts = [subprocess.run([*command, '--version'], capture_output=True, text=True, check=True).stdout

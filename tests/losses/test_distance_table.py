@@ -67,6 +67,22 @@ def test_gradients_in_float16_neither_vanish_nor_overflow():
     assert factor.item() == pytest.approx(1e-3 / pred[0].numel())
 
 
+@pytest.mark.parametrize('order', [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+def test_plain_sums_of_signs_and_weighted_ones_may_share_a_group(order):
+    pred = [feature.requires_grad_() for feature in features(0)]
+    added = [{}, {'blend': lambda distances: (0.5, 0.25)}, {}]
+    expected, table = 0., DistanceTable(pred)
+    for k in order:
+        layers = torch.stack([(a - b).abs().mean() for a, b in zip(pred, features(1 + k), strict=True)])
+        keep, share = (0.5, 0.25) if added[k] else (1, 1)
+        expected = expected * keep + layers * share
+        table.add(features(1 + k), **added[k])
+    gradients, factor = table.gradients(torch.ones(1, 2, dtype=torch.float64))
+    for own, other in zip(gradients, torch.autograd.grad(expected.sum(), pred), strict=True):
+        assert own.dtype == torch.float64
+        torch.testing.assert_close(own * factor, other, rtol=1e-12, atol=1e-15)
+
+
 def test_references_are_used_up_and_nothing_is_kept_without_gradient():
     table = DistanceTable(features(0), with_gradient=False)
     reference = features(1)

@@ -22,9 +22,9 @@ from mcir_plugin.hosts.basicsr.evaluation import with_evaluation
 from mcir_plugin.hosts.basicsr.evaluation.metrics import OWN_METRICS, make_metric
 from mcir_plugin.hosts.basicsr.model import with_history
 from mcir_plugin.hosts.basicsr.paired_restoration_dataset import PairedRestorationDataset
-from mcir_plugin.losses import LOSSES, PSNRLoss, SSIMLoss
+from mcir_plugin.losses import LOSSES, RECIPE_LOSSES
 
-ALL_LOSSES = (*LOSSES.values(), PSNRLoss, SSIMLoss)
+ALL_LOSSES = (*LOSSES.values(), *RECIPE_LOSSES.values())
 
 
 def install() -> None:

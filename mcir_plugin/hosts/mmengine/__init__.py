@@ -7,7 +7,7 @@
     attachment.py  where the term joins the model's losses, and its log
     steps.py       counts the optimizer's steps
     options.py     the hook's arguments
-    registry.py    SPNLoss as ``mcir.SPNLoss`` in MODELS
+    registry.py    SPNLoss as ``mcir.SPNLoss`` in MODELS, and the other losses
     resume.py      lets mmengine resume on PyTorch >= 2.6
 """
 from mcir_plugin.hosts.mmengine.hook import HistoryNegativeHook

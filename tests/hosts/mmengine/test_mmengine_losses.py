@@ -22,6 +22,17 @@ def test_every_loss_of_the_table_is_built_by_name(kind):
     assert type(loss) is LOSSES[kind]
 
 
+def test_losses_of_recipes_are_built_by_name_and_carry_the_term(config, train):
+    pred, gt = torch.rand(2, 1, 3, 16, 16)
+    built = {kind: MODELS.build({'type': f'mcir.{kind}'}) for kind in ('PSNRLoss', 'SSIMLoss')}
+    decibels = 10 * (pred - gt).square().mean().log10().item()
+    assert built['PSNRLoss'](pred, gt).item() == pytest.approx(decibels, abs=1e-4)
+    assert 0 < built['SSIMLoss'](pred, gt).item() < 2
+    run = train(config(iters=2, hook=hook('SPNLoss'), model={'pixel_loss': {'type': 'mcir.PSNRLoss'}}))
+    for line in run.lines():
+        assert line['loss_pix'] < 0 and line['loss'] == pytest.approx(line['loss_pix'] + line['loss_spn'], rel=1e-4)
+
+
 @pytest.mark.parametrize(('kind', 'options', 'negatives', 'said'), [
     ('CRLoss', {}, 1, '+ 0.1 * distance to ground truth / distance to the input, layer by layer; no history'),
     ('PCLLoss', {'form': 'ratio'}, 3, '; no history'),
