@@ -396,7 +396,8 @@ def nothing_to_join(opt: Options) -> tuple[str, list[str]]:
 
 def batch_larger_than_epoch(opt: Options) -> tuple[str, list[str]]:
     train_set(opt)['batch_size_per_gpu'] = 9
-    return 'first steps', ['datasets.train: an epoch has 8 samples', 'batch (9)', 'dataset_enlarge_ratio']
+    return 'first steps', ['datasets.train.batch_size_per_gpu: an epoch has 8 samples', 'batch (9)',
+                           'dataset_enlarge_ratio']
 
 
 def network_of_other_scale(opt: Options) -> tuple[str, list[str]]:
