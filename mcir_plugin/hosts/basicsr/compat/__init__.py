@@ -21,6 +21,11 @@ class Patch(NamedTuple):
 
 def patches() -> list[Patch]:
     """Return every patch that is applied after BasicSR has been imported."""
+    from basicsr.archs import inception
+    from basicsr.archs.basicvsr_arch import EDVRFeatureExtractor
+    from basicsr.archs.dfdnet_arch import DFDNet
+    from basicsr.archs.spynet_arch import SpyNet
+    from basicsr.archs.tof_arch import SPyNetTOF
     from basicsr.archs.vgg_arch import VGGFeatureExtractor
     from basicsr.data.prefetch_dataloader import PrefetchGenerator
     from basicsr.losses.basic_loss import PerceptualLoss
@@ -47,7 +52,9 @@ def patches() -> list[Patch]:
         Patch(PrefetchGenerator, 'run', prefetch.queued_errors),
         Patch(PrefetchGenerator, '__next__', prefetch.raised_errors),
         Patch(PerceptualLoss, '__init__', library.perceptual_l2),
-        Patch(VGGFeatureExtractor, '__init__', library.matching_vgg_file),
+        Patch(VGGFeatureExtractor, '__init__', lambda init: library.matching_vgg_file(saving.safe_loading(init))),
+        *(Patch(arch, '__init__', saving.safe_loading) for arch in (SpyNet, SPyNetTOF, EDVRFeatureExtractor, DFDNet)),
+        Patch(inception, 'fid_inception_v3', saving.safe_loading),
     ]
 
 
