@@ -601,7 +601,7 @@ def test_error_in_a_third_party_data_set(third_party, check, workers):
     train_set(third_party).update(type='BrokenDataset', io_backend=None, num_worker_per_gpu=workers)
     verdict = check(third_party)
     assert verdict.status == 2
-    assert re.search(r'datasets\.train: OSError: the disk is gone, at .*picky_package\.py:19',
+    assert re.search(r'datasets\.train \(Patches\).*: OSError: the disk is gone, at .*picky_package\.py:19',
                      verdict.stage('first steps'))
     assert 'Traceback' not in verdict.text
 

