@@ -47,8 +47,9 @@ def test_end_of_a_preview_inside_a_jpeg_is_not_its_end():
     assert is_cut_off(both[:-2])
 
 
-@pytest.mark.parametrize('junk', [b'', b'\x89PNG\r\n\x1a\n', b'\xff\xd8', b'\xff\xd8\xff', b'II*\0',
-                                  b'MM\0*\xff\xff\xff\xff', b'\xff\xd8' + b'\xff' * 50, b'\x89PNG\r\n\x1a\n' + b'\xff' * 50, b'BM' + b'\0' * 9])
+@pytest.mark.parametrize('junk', [
+    b'', b'\x89PNG\r\n\x1a\n', b'\xff\xd8', b'\xff\xd8\xff', b'II*\0', b'MM\0*\xff\xff\xff\xff', b'BM' + b'\0' * 9,
+    b'\xff\xd8' + b'\xff' * 50, b'\x89PNG\r\n\x1a\n' + b'\xff' * 50])
 def test_junk_is_no_trouble(junk):
     is_cut_off(junk)
     assert read_header(junk + b'\0' * 4).oddity in ('', 'grey', '16bit')

@@ -22,6 +22,7 @@ from mcir_plugin.hosts.basicsr.compat import library
 from mcir_plugin.hosts.basicsr.watch.ledger import Ledger
 
 Options = dict[str, Any]
+ROOTS = ('dataroot_gt', 'dataroot_lq')
 TYPES = ('PairedImageDataset', 'PairedRestorationDataset')
 
 
@@ -29,7 +30,7 @@ TYPES = ('PairedImageDataset', 'PairedRestorationDataset')
 def own(options, tmp_path) -> Options:
     """Options on LMDBs of their own, which a test may damage; two epochs."""
     opt = options(total_iter=8, spn=False)
-    for root in ('dataroot_gt', 'dataroot_lq'):
+    for root in ROOTS:
         copied = tmp_path / 'data' / Path(opt['datasets']['train'][root]).name
         shutil.copytree(opt['datasets']['train'][root], copied)
         opt['datasets']['train'][root] = str(copied)
@@ -197,7 +198,7 @@ def test_grey_image_of_a_validation_is_taken_and_a_small_one_is_named(own, comma
 
 def on_disk(opt: Options) -> Options:
     """Use the folders of files beside the LMDBs."""
-    for root in ('dataroot_gt', 'dataroot_lq'):
+    for root in ROOTS:
         opt['datasets']['train'][root] = opt['datasets']['train'][root].removesuffix('.lmdb')
     opt['datasets']['train']['io_backend'] = {'type': 'disk'}
     return opt
@@ -206,7 +207,7 @@ def on_disk(opt: Options) -> Options:
 @pytest.mark.parametrize(('change', 'said'), [
     (lambda data, folder: data.update(dataroot_lq=str(folder / 'nowhere')), 'datasets.train.dataroot_lq'),
     (lambda data, folder: data.update(dataroot_lq=str(folder / 'empty')), 'datasets.train'),
-    (lambda data, folder: data.update(dict.fromkeys(('dataroot_lq', 'dataroot_gt'), str(folder / 'empty'))), 'no image'),
+    (lambda data, folder: data.update({root: str(folder / 'empty') for root in ROOTS}), 'no image'),
     (lambda data, folder: data.update(dataroot_lq=str(folder / 'few')), 'datasets.train'),
     (lambda data, folder: data.update(dataroot_lq=str(folder / 'opt.yml')), 'datasets.train'),
     (lambda data, folder: data.update(io_backend={'type': 'lmdb'}), 'lmdb'),
@@ -226,8 +227,7 @@ def test_wrong_folders(options, command, tmp_path, kind, change, said):
 
 def test_ledger_counts_over_processes(tmp_path):
     """Four processes note ten images each, five of them in common: 5 + 4 * 5."""
-    code = ('import sys\nfrom pathlib import Path\nfrom mcir_plugin.hosts.basicsr.compat import library
-from mcir_plugin.hosts.basicsr.watch.ledger import Ledger\n'
+    code = ('import sys\nfrom pathlib import Path\nfrom mcir_plugin.hosts.basicsr.watch.ledger import Ledger\n'
             'own = int(sys.argv[2])\nledger = Ledger(Path(sys.argv[1]))\n'
             'for number in range(5):\n    ledger.add(f"common {number}", "x")\n'
             '    ledger.add(f"{own} {number}", "x\\ty\\nz")\n')
@@ -242,7 +242,7 @@ from mcir_plugin.hosts.basicsr.watch.ledger import Ledger\n'
 def test_lmdb_is_read_only_and_without_a_lock_file(own, command):
     """Train and validation on one LMDB, two workers, two epochs, in folders that nobody may write to."""
     train = own['datasets']['train']
-    roots = [Path(train[root]) for root in ('dataroot_gt', 'dataroot_lq')]
+    roots = [Path(train[root]) for root in ROOTS]
     for root in roots:
         (root / 'lock.mdb').unlink(missing_ok=True)
         for path in (*root.iterdir(), root):

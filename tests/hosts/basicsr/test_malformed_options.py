@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 from mcir_plugin.cli import main
 
 SECONDS = 20
-COMMANDS = ('train', 'train', 'test', 'check')
+COMMANDS = ('train', 'train', 'train', 'test', 'test', 'check')
+TRAINING = ('train', 'train', 'train', 'check')
 
 # path -> what is right there. The last block of the file and its last line are needed, so no beginning of it is whole.
 WHOLE = ['num_gpu', 'manual_seed', 'datasets.train.gt_size', 'datasets.train.batch_size_per_gpu',
@@ -216,7 +217,7 @@ def test_missing_keys(bench, path):
 def test_unknown_keys_of_strict_blocks(bench):
 
     @generated(25)
-    @given(st.sampled_from(STRICT), st.text('abc_xyz', min_size=9, max_size=12), st.sampled_from(('train', 'check')))
+    @given(st.sampled_from(STRICT), st.text('abc_xyz', min_size=9, max_size=12), st.sampled_from(TRAINING))
     def every(block, name, command):
         bench.refused(command, changed(for_command(bench.valid, command), f'{block}.{name}', 1), f'{block}.{name}')
 
@@ -263,7 +264,7 @@ def test_binary_junk(bench):
 
     @generated(40)
     @given(st.one_of(st.binary(max_size=300), st.text(max_size=100).map(lambda t: t.encode('utf-8', 'replace'))),
-           st.sampled_from(('train', 'check')))
+           st.sampled_from(TRAINING))
     def every(junk, command):
         bench.refused(command, junk)
 
@@ -291,7 +292,7 @@ def test_duplicate_keys(bench):
     single = [number for number, line in enumerate(lines) if re.fullmatch(r' *\w+: \S+', line)]
 
     @generated(20)
-    @given(st.sampled_from(single), st.sampled_from(('train', 'check')))
+    @given(st.sampled_from(single), st.sampled_from(TRAINING))
     def every(number, command):
         text = '\n'.join([*lines[:number + 1], lines[number], *lines[number + 1:]])
         bench.refused(command, text, f'opt.yml:{number + 2}', lines[number].strip().split(':')[0], 'twice')
