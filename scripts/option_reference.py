@@ -14,6 +14,7 @@ from mcir_plugin.config.negatives import DEGRADE_BLOCKS, UncertaintyOptions
 from mcir_plugin.config.reference import preset_table, variants_table
 from mcir_plugin.config.refresh import REFRESH_BLOCKS
 from mcir_plugin.config.weight_schedule import WEIGHT_BLOCKS
+from mcir_plugin.data.bad_images import BadImageOptions
 
 BEGIN = '<!-- options:begin -->'
 END = '<!-- options:end -->'
@@ -30,7 +31,8 @@ def reference() -> str:
     parts += [f'#### `degrade`\n\n{variants_table(DEGRADE_BLOCKS)}',
               f'#### `weight_schedule`\n\n{variants_table(WEIGHT_BLOCKS)}',
               f'#### `uncertainty`\n\n{UncertaintyOptions.__doc__}\n\n{reference_table(UncertaintyOptions)}',
-              f'#### `preset`\n\n{preset_table()}']
+              f'#### `preset`\n\n{preset_table()}',
+              f'### `datasets.*`\n\n{BadImageOptions.__doc__}\n\n{reference_table(BadImageOptions)}']
     return '\n'.join(parts)
 
 

@@ -37,8 +37,7 @@ def loading_functions() -> Iterator[tuple[str, str]]:
             for function in inner:
                 calls = [ast.unparse(node.func) for node in ast.walk(function) if isinstance(node, ast.Call)]
                 if {'torch.load', 'load_url', 'pickle.load'} & {*calls}:
-                    names = [outer.name, function.name] if inner is not outer and function is not outer else [outer.name]
-                    yield module, '.'.join(names)
+                    yield module, outer.name if function is outer else f'{outer.name}.{function.name}'
 
 
 FUNCTIONS = sorted(loading_functions())
@@ -91,7 +90,8 @@ def test_extractors(tmp_path, monkeypatch):
     lambda opt: opt['path'].update(pretrain_network_g=hostile_file()),
     lambda opt: opt['path'].update(resume_state=hostile_file('optimizers')),
     lambda opt: opt['train']['spn_opt'].update(vgg_weights=hostile_file()),
-    lambda opt: opt.update(network_g={'type': 'BasicVSR', 'num_feat': 4, 'num_block': 1, 'spynet_path': hostile_file()}),
+    lambda opt: opt.update(network_g={'type': 'BasicVSR', 'num_feat': 4, 'num_block': 1,
+                                      'spynet_path': hostile_file()}),
 ])
 @pytest.mark.parametrize('command', ['train', 'check'])
 def test_files_that_an_option_file_names(options, tmp_path, monkeypatch, capsys, close_log, command, change):
