@@ -133,7 +133,7 @@ assert not [name for name in sys.modules if name.startswith('mcir_plugin')]
 
 def stock(code: str, *arguments: str) -> None:
     """Run code in a process in which nothing imports the plugin."""
-    done = subprocess.run([sys.executable, '-c', code, *arguments], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, '-c', code, *arguments], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
 
 
