@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mcir_plugin.errors import StateError
+from mcir_plugin.formats import require_readable
 from mcir_plugin.history import HistoryBank, Moments, Schedule, Uncertainty, Window
 from mcir_plugin.losses import FeatureLoss
 from mcir_plugin.losses.inputs import like_output
@@ -191,9 +192,7 @@ class ContrastTerm:
             StateError: If it was written by a newer version, for another number of negatives, or without a history
                 where there is one now. A history that is not needed now is left out.
         """
-        if state['format'] > FORMAT:
-            raise StateError(f'This state has format {state["format"]}; this version of mcir_plugin reads up to '
-                             f'{FORMAT}. Update mcir_plugin.')
+        require_readable(state.get('format'), FORMAT, 'This state')
         if self.bank is not None:
             if state['bank'] is None:
                 raise StateError('This state was written by a loss without a history, so there is none to restore.')

@@ -16,12 +16,13 @@ from mcir_plugin.config.recipe import ClipOptions, CosineOptions
 from mcir_plugin.config.reference import preset_table, variants_table
 from mcir_plugin.config.refresh import REFRESH_BLOCKS
 from mcir_plugin.config.weight_schedule import WEIGHT_BLOCKS
+from mcir_plugin.data.bad_images import BadImageOptions
 
 BEGIN = '<!-- options:begin -->'
 END = '<!-- options:end -->'
 # beside the contrastive term: what recipes and evaluations need that BasicSR lacks
 BESIDE = {'train.grad_clip': ClipOptions, 'train.scheduler: {type: CosineAnnealingLR}': CosineOptions,
-          'val.tile': TileOptions, 'val.metrics.<name>': MetricOptions}
+          'val.tile': TileOptions, 'val.metrics.<name>': MetricOptions, 'datasets.*': BadImageOptions}
 README = Path(__file__).resolve().parent.parent / 'README.md'
 
 

@@ -2,14 +2,17 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 
 from mcir_plugin import __version__
 from mcir_plugin.cli import compare, convert
 from mcir_plugin.errors import McirError
 
+SAFE_LOADING, UNSAFE_LOADING = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
 RUNNERS = {
     'train': ('mcir_plugin.hosts.basicsr.entry', 'train'),
     'test': ('mcir_plugin.hosts.basicsr.entry', 'test'),
@@ -68,7 +71,8 @@ def main(arguments: list[str] | None = None) -> int:
     command = build_parser().parse_args(arguments).command
     rest = arguments[arguments.index(command) + 1:]
     try:
-        return _runner(command)([_long(a) for a in rest]) or 0
+        with plain_checkpoints():
+            return _runner(command)([_long(a) for a in rest]) or 0
     except McirError as error:
         print(f'basicsr {command}: {error}', file=sys.stderr)
         return 2
@@ -83,6 +87,23 @@ def _runner(command: str) -> Callable[[list[str]], int | None]:
             raise
         raise McirError('BasicSR is not installed here, and this command runs it. Install it: pip install '
                         "'basicsr>=1.4.2'. MMEngine's Runner and loops of your own do not need it.") from error
+
+
+@contextmanager
+def plain_checkpoints() -> Iterator[None]:
+    """Have PyTorch refuse pickled objects in every file that is loaded inside the block, whoever loads it.
+
+    BasicSR's own calls are safe without it; this is for packages that a run imports, and for processes that it starts.
+    Whoever trusts all of his files can set ``TORCH_FORCE_WEIGHTS_ONLY_LOAD=0``.
+    """
+    if {SAFE_LOADING, UNSAFE_LOADING} & set(os.environ):
+        yield
+        return
+    os.environ[SAFE_LOADING] = '1'
+    try:
+        yield
+    finally:
+        os.environ.pop(SAFE_LOADING, None)
 
 
 def _long(argument: str) -> str:

@@ -1,4 +1,5 @@
 """Option files: reading them with ``_base_`` inheritance, and writing them so that every reader agrees."""
+import errno
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,8 @@ from mcir_plugin.config.yaml_text import EXPONENT_FLOAT, FLOAT_TAG, MAX_DEPTH, p
 
 BASE_KEY = '_base_'
 DELETE_KEY = '_delete_'
+MAX_FILES = 64  # that one option file builds on, each time counted
+MAX_BYTES = 10_000_000
 
 
 def load_options(path: str | Path) -> dict[Any, Any]:
@@ -28,9 +31,9 @@ def load_options(path: str | Path) -> dict[Any, Any]:
 
     Raises:
         ConfigError: If a file is missing, not UTF-8, not a YAML mapping, unsafe (a python tag), names a key twice, or
-            is its own base. The message names file and line.
+            is its own base, or if files build on more than ``MAX_FILES`` in all. The message names file and line.
     """
-    return _strip(_load(Path(path), ()))
+    return _strip(_load(Path(path), (), []))
 
 
 def merge(base: Mapping[Any, Any], change: Mapping[Any, Any]) -> dict[Any, Any]:
@@ -78,15 +81,18 @@ _OptionDumper.add_representer(str, _write_text)
 _OptionDumper.add_implicit_resolver(FLOAT_TAG, EXPONENT_FLOAT, list('-+.0123456789'))
 
 
-def _load(path: Path, chain: tuple[Path, ...]) -> dict[Any, Any]:
+def _load(path: Path, chain: tuple[Path, ...], read: list[Path]) -> dict[Any, Any]:
     path, text = _read_text(path, chain)
     if path in chain:
         names = ' -> '.join(str(p) for p in (*chain, path))
         raise ConfigError(f'{chain[-1]}: {BASE_KEY} leads back to a file that is being read: {names}. Remove one')
+    read.append(path)
+    if len(read) > MAX_FILES:
+        raise ConfigError(f'{chain[-1]}: {BASE_KEY} leads to more than {MAX_FILES} files. Option files need fewer')
     own = _as_mapping(parse_yaml(text, str(path)), path)
     merged: dict[Any, Any] = {}
     for name in _base_names(own.pop(BASE_KEY, []), path):
-        merged = merge(merged, _load(_beside(path, name), (*chain, path)))
+        merged = merge(merged, _load(_beside(path, name), (*chain, path), read))
     return merge(merged, own)
 
 
@@ -94,11 +100,16 @@ def _read_text(path: Path, chain: tuple[Path, ...]) -> tuple[Path, str]:
     """Return the absolute path and what the file holds."""
     try:
         real = path.expanduser().resolve()
+        if real.exists() and not real.is_dir() and not real.is_file():
+            raise OSError(errno.EINVAL, 'it is a device or a pipe, not a file')
+        if real.is_file() and real.stat().st_size > MAX_BYTES:
+            raise OSError(errno.EFBIG, f'it has more than {MAX_BYTES:,} bytes, option files need fewer')
         return real, real.read_bytes().decode('utf-8-sig')
     except (OSError, ValueError, RuntimeError) as error:
         named_by = f' ({BASE_KEY} of {chain[-1]})' if chain else ''
         reason = 'it is not UTF-8 text' if isinstance(error, UnicodeDecodeError) else getattr(error, 'strerror', error)
-        raise ConfigError(f'{path}: cannot read this option file{named_by}: {reason}. Check the path') from error
+        name = str(path) if str(path).isprintable() else show(str(path))
+        raise ConfigError(f'{name}: cannot read this option file{named_by}: {reason}. Check the path') from error
 
 
 def _as_mapping(value: Any, path: Path) -> dict[Any, Any]:

@@ -139,6 +139,27 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Fixed:
+    """One value and no other.
+
+    Args:
+        value (bool): The value.
+    """
+
+    value: bool
+
+    def describe(self) -> str:
+        """Return the allowed values in words."""
+        return str(self.value).lower()
+
+    def parse(self, value: Any, where: str) -> bool:
+        """Return the value."""
+        if value is not self.value:
+            raise refuse(value, where, self)
+        return value
+
+
+@dataclass(frozen=True)
 class Maybe:
     """A value, or ~ for none.
 
@@ -193,20 +214,30 @@ class Many:
 
     Args:
         kind (Kind): What each value may be.
+        alone (bool): A single value is allowed, too. Default: True.
+        count (int | None): Length that a list must have. Default: any.
     """
 
     kind: Kind
+    alone: bool = True
+    count: int | None = None
 
     def describe(self) -> str:
         """Return the allowed values in words."""
-        return f'{self.kind.describe()}, or a list of such'
+        of_length = f'a list of {self.count}' if self.count else 'a list'
+        return f'{self.kind.describe()}, or {of_length} of such' if self.alone else \
+            f'{of_length}, each {self.kind.describe()}'
 
     def parse(self, value: Any, where: str) -> Any:
         """Return the single value as it is, a list as a tuple."""
         if not isinstance(value, list | tuple):
+            if not self.alone:
+                raise refuse(value, where, self, '' if value is None else f'. Write [{value}]')
             return self.kind.parse(value, where)
         if not value:
             raise refuse(value, where, self, '. The list is empty')
+        if self.count and len(value) != self.count:
+            raise refuse(value, where, self)
         return tuple(self.kind.parse(item, f'{where}[{i}]') for i, item in enumerate(value))
 
 

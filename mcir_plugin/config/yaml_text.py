@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from yaml.constructor import SafeConstructor
 
-from mcir_plugin.config.errors import ConfigError
+from mcir_plugin.config.errors import ConfigError, show
 
 try:
     from yaml import CSafeLoader as _SafeLoader
@@ -72,12 +72,12 @@ def compose(text: str, source: str) -> yaml.Node | None:
             loader.dispose()
 
 
-def read_node(node: yaml.Node | None, source: str) -> Any:
-    """Turn a syntax tree into plain values. Raises as `parse_yaml` does."""
+def read_node(node: yaml.Node | None, source: str, option: str = '') -> Any:
+    """Turn a syntax tree into plain values; ``option`` is named in errors. Raises as `parse_yaml` does."""
     if node is None:
         return None
     if isinstance(node, yaml.ScalarNode):
-        return _scalar(node, source)
+        return _scalar(node, source, option)
     expected = _CORE + ('map' if isinstance(node, yaml.MappingNode) else 'seq')
     if node.tag != expected:
         raise ConfigError(_tag_problem(node, source))
@@ -123,7 +123,7 @@ def _tag_problem(node: yaml.Node, source: str) -> str:
             '(!!float, !!int, !!bool, !!str, !!null, mappings and lists): write the value itself')
 
 
-def _scalar(node: yaml.ScalarNode, source: str) -> Any:
+def _scalar(node: yaml.ScalarNode, source: str, option: str) -> Any:
     if node.tag == _MERGE_TAG:
         return node.value
     if node.tag not in _SCALAR_TAGS:
@@ -132,7 +132,8 @@ def _scalar(node: yaml.ScalarNode, source: str) -> Any:
         return SafeConstructor.yaml_constructors[node.tag](_CONSTRUCTOR, node)
     except (yaml.YAMLError, ValueError, LookupError) as error:
         tag = node.tag.removeprefix(_CORE)
-        raise ConfigError(f'{source}:{node.start_mark.line + 1}: {node.value!r} cannot be read as {tag}. '
+        named = f'{option}: ' if option else ''
+        raise ConfigError(f'{source}:{node.start_mark.line + 1}: {named}{show(node.value)} cannot be read as {tag}. '
                           'Correct it, or put it in quotes if it is text') from error
 
 
@@ -150,7 +151,7 @@ def _mapping(node: yaml.MappingNode, source: str) -> dict[Any, Any]:
         if key_node.tag == _MERGE_TAG:
             merged = _merged(value_node, source)
         else:
-            own[key] = read_node(value_node, source)
+            own[key] = read_node(value_node, source, str(key))
     return {**merged, **own}
 
 

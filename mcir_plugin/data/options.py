@@ -8,11 +8,12 @@ from typing import Any
 from mcir_plugin.config.errors import ConfigError, did_you_mean, raise_if_any, show
 from mcir_plugin.config.kinds import Choice, Flag, Many, Maybe, Number, Text, refuse
 from mcir_plugin.config.schema import default_of, option, parse_block
+from mcir_plugin.data.bad_images import NAMES as BAD_IMAGES
 from mcir_plugin.data.rules import ALLOWED, SAME_NAME, read_rule
 
-# what BasicSR's loop, its loaders and its samplers read from the same block
+# what BasicSR's loop, its loaders and its samplers, and the watch around every data set, read from the same block
 HOST_OPTIONS = ('name', 'type', 'phase', 'num_worker_per_gpu', 'batch_size_per_gpu', 'dataset_enlarge_ratio',
-                'use_shuffle', 'prefetch_mode', 'num_prefetch_queue', 'pin_memory', 'persistent_workers')
+                'use_shuffle', 'prefetch_mode', 'num_prefetch_queue', 'pin_memory', 'persistent_workers', *BAD_IMAGES)
 TRAINING_ONLY = ('use_hflip', 'use_rot', 'use_rot90', 'use_quarter_flip', 'edge_decay', 'sampling', 'crops_per_image')
 _COLOR_CHANNELS = {'rgb': 3, 'y': 1}
 

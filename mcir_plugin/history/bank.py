@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mcir_plugin.errors import StateError
+from mcir_plugin.formats import require_readable
 from mcir_plugin.history.copies import average, bare_network, first_copy, fresh_copy
 from mcir_plugin.history.degrade import Degrade, build_degrade
 from mcir_plugin.history.draw import Draw
@@ -182,9 +183,7 @@ class HistoryBank(nn.Module):
             StateError: If it holds another number of negatives, or was written by a newer version.
         """
         extra = state_dict.get('_extra_state', {})
-        if extra.get('format', FORMAT) > FORMAT:
-            raise StateError(f'This history has format {extra["format"]}; this version of mcir_plugin reads up to '
-                             f'{FORMAT}. Update mcir_plugin.')
+        require_readable(extra.get('format'), FORMAT, 'This history')
         count = self.refresh.num_negatives
         if extra.get('num_negatives', count) != count:
             raise StateError(

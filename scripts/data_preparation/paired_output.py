@@ -14,7 +14,7 @@ from new_folder import PreparationError, refuse_existing
 from paired_layout import FoundPart
 from paired_work import Source
 
-MARKER = 'preparation.json'
+MARKER, FORMAT = 'preparation.json', 1
 Plan = dict[str, object]
 
 
@@ -64,7 +64,7 @@ def claimed(folder: Path, plan: Plan) -> Iterator[bool]:
 def mark(folder: Path, plan: Plan, finished: bool) -> None:
     """Writes the file by which a preparation is known again."""
     building = folder / f'.{MARKER}.building'
-    building.write_text(json.dumps({**plan, 'finished': finished}, indent=2) + '\n', encoding='utf-8')
+    building.write_text(json.dumps({'format': FORMAT, **plan, 'finished': finished}, indent=2) + '\n', encoding='utf-8')
     os.replace(building, folder / MARKER)
 
 
@@ -81,4 +81,9 @@ def _read(marker: Path) -> Plan:
         content = json.loads(marker.read_text(encoding='utf-8'))
     except ValueError:
         return {}
-    return content if isinstance(content, dict) else {}
+    content = content if isinstance(content, dict) else {}
+    found = content.get('format', FORMAT)  # the first preparations carry none
+    if not isinstance(found, int) or found > FORMAT:
+        raise PreparationError(f'{marker} has format {found!r}; these scripts read up to {FORMAT}. Use newer scripts, '
+                               'or choose another --output.')
+    return content

@@ -3,6 +3,9 @@
     compat/      what is broken upstream, one narrow patch each
     check/       ``basicsr check``: what would fail later, found before training
     options.py   option files: inheritance, safe YAML, strict keys of our blocks
+    settings.py, host_options.py, names.py, together.py   what BasicSR's own options may be
+    explain.py, blame.py   what BasicSR raises before and in its first step, in one sentence
+    watch/       data that cannot be used
     model.py     the mixin that gives any model type its history
     resume.py    checkpoints with negatives, random state and place in the data
     guard.py     stops at the first NaN, with a snapshot

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+import basicsr.data
 import basicsr.losses
 import basicsr.models
 import basicsr.test
@@ -15,6 +16,7 @@ from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTR
 
 from mcir_plugin.archs import NETWORKS
 from mcir_plugin.hosts.basicsr import options, resume, schedulers
+from mcir_plugin.hosts.basicsr.blame import blamed, explained_first_step, explained_folders, explained_resuming
 from mcir_plugin.hosts.basicsr.clipping import with_clipping
 from mcir_plugin.hosts.basicsr.compat.cpu import on_cpu
 from mcir_plugin.hosts.basicsr.compat.swap import swapped
@@ -22,6 +24,7 @@ from mcir_plugin.hosts.basicsr.evaluation import with_evaluation
 from mcir_plugin.hosts.basicsr.evaluation.metrics import OWN_METRICS, make_metric
 from mcir_plugin.hosts.basicsr.model import with_history
 from mcir_plugin.hosts.basicsr.paired_restoration_dataset import PairedRestorationDataset
+from mcir_plugin.hosts.basicsr.watch.loaders import loaders_with_steps, watched
 from mcir_plugin.losses import LOSSES, RECIPE_LOSSES
 
 ALL_LOSSES = (*LOSSES.values(), *RECIPE_LOSSES.values())
@@ -39,6 +42,13 @@ def install() -> None:
     for protocol in OWN_METRICS.values():
         METRIC_REGISTRY.register(make_metric(protocol))
     BaseModel.setup_schedulers = schedulers.more_schedulers(BaseModel.setup_schedulers)
+    BaseModel.resume_training = explained_resuming(BaseModel.resume_training)
+    build_dataset = watched(basicsr.data.build_dataset)
+    for module in (basicsr.data, basicsr.train, basicsr.test, basicsr):
+        module.build_dataset = build_dataset
+    basicsr.train.create_train_val_dataloader = loaders_with_steps(basicsr.train.create_train_val_dataloader)
+    for module in (basicsr.train, basicsr.test):
+        module.make_exp_dirs = explained_folders(module.make_exp_dirs)
     build_model = model_builder(basicsr.models.build_model)
     for module in (basicsr.models, basicsr.train, basicsr.test, basicsr):
         module.build_model = build_model
@@ -57,8 +67,8 @@ def model_builder(host_build: Callable[[dict[str, Any]], Any]) -> Callable[[dict
     def build_model(opt: dict[str, Any]) -> Any:
         while options.NOTES:
             get_root_logger().warning(options.NOTES.pop(0))
-        with swapped(basicsr.models, 'MODEL_REGISTRY', _Registry(basicsr.models.MODEL_REGISTRY, opt)):
-            return host_build(opt)
+        with blamed(opt), swapped(basicsr.models, 'MODEL_REGISTRY', _Registry(basicsr.models.MODEL_REGISTRY, opt)):
+            return explained_first_step(host_build(opt))
 
     build_model.installed_by_mcir = True
     return build_model

@@ -32,7 +32,7 @@ _DATASET = _DEGRADATION | _names("""
     prefetch_mode num_prefetch_queue pin_memory persistent_workers color mean std blur_kernel_size kernel_list
     kernel_prob sinc_prob blur_sigma betag_range betap_range blur_kernel_size2 kernel_list2 kernel_prob2 sinc_prob2
     blur_sigma2 betag_range2 betap_range2 final_sinc_prob pair_by pair_list allow_unused_gt max_center_crop edge_decay
-    use_rot90 use_quarter_flip sampling crops_per_image
+    use_rot90 use_quarter_flip sampling crops_per_image max_bad_images allow_grey allow_16bit
 """)
 _TRAIN = _names("""
     ema_decay optim_g optim_d scheduler total_iter warmup_iter fix_flow flow_lr_mul lr_flow dcn_lr_mul tsa_iter

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import wraps
+from functools import partial, wraps
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,17 @@ from mcir_plugin.config import (
     read_evaluation,
     read_recipe,
 )
+from mcir_plugin.config.errors import raise_if_any, show
+from mcir_plugin.data.bad_images import read_bad_image_options
 from mcir_plugin.hosts.basicsr.compat.swap import swapped
 from mcir_plugin.hosts.basicsr.evaluation.defaults import complete_test_options, require_known_metrics
 from mcir_plugin.hosts.basicsr.evaluation.metrics import OWN_METRICS
+from mcir_plugin.hosts.basicsr.explain import explain, explained
 from mcir_plugin.hosts.basicsr.known_keys import warn_unknown_keys
+from mcir_plugin.hosts.basicsr.names import name_problems
+from mcir_plugin.hosts.basicsr.settings import shape_problems, value_problems
+from mcir_plugin.hosts.basicsr.together import problems_together
+from mcir_plugin.hosts.basicsr.watch.loaders import absent_data
 from mcir_plugin.losses.vgg_weights import load_weights
 
 NOTES: list[str] = []  # said as soon as BasicSR's log is open
@@ -65,10 +72,12 @@ def parser_with_inheritance(host_parse: Callable[..., Any]) -> Callable[..., Any
         args = option_parser().parse_args()
         opt = resolve(args, is_train)
         require_known_metrics(opt)
+        raise_if_any(name_problems(opt))
         parsed = parse_resolved(host_parse, opt, args, root_path, is_train)
         contrast = read_contrast(opt) if is_train else None
         if contrast:
             load_weights(contrast.spn.vgg_type, contrast.spn.vgg_weights, list(contrast.spn.layer_weights))
+        raise_if_any(absent_data(parsed, root_path))
         return parsed, args
 
     return parse_options
@@ -78,12 +87,45 @@ def resolve(args: argparse.Namespace, is_train: bool) -> dict[str, Any]:
     """Return the checked options of a run: file, bases, overrides; notes for the log go to ``NOTES``.
 
     Raises:
-        ConfigError: If the file, an override, an import or a key of our blocks is wrong.
+        ConfigError: If the file, an override, an import, or a key of our blocks or of BasicSR's own is wrong.
+    """
+    opt = read_options(args)
+    raise_if_any(shape_problems(opt, is_train))
+    raise_if_any([*value_problems(opt, is_train, said_of_path(args)), *_own_problems(opt, is_train)])
+    raise_if_any(problems_together(opt) if is_train else ())
+    return complete(opt, args, is_train)
+
+
+def read_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what the option file and the overrides of a command line say, unchecked.
+
+    Raises:
+        ConfigError: If they cannot be read.
     """
     opt = load_options(args.opt)
     apply_overrides(opt, args.force_yml)
+    return opt
+
+
+def said_of_path(args: argparse.Namespace) -> set[str]:
+    """Return the options of ``path`` that the command line gives."""
+    return {entry.partition('=')[0].strip().removeprefix('path:') for entry in args.force_yml
+            if entry.startswith('path:')}
+
+
+def complete(opt: dict[str, Any], args: argparse.Namespace, is_train: bool) -> dict[str, Any]:
+    """Import what the options name, add what follows from them, and note what the user should know.
+
+    Args:
+        opt (dict): Options whose values are known to be usable.
+        args (argparse.Namespace): The command line.
+        is_train (bool): Training or testing.
+
+    Raises:
+        ConfigError: If an import or a block of ours is wrong.
+    """
     import_modules([*_listed(opt.get('imports')), *args.imports])
-    _require_blocks(opt, is_train)
+    opt.setdefault('num_gpu', 'auto')
     NOTES[:] = warn_unknown_keys(opt)
     contrast = read_contrast(opt) if is_train else None
     NOTES.extend(contrast.notes if contrast else ())
@@ -110,8 +152,11 @@ def parse_resolved(host_parse: Callable[..., Any], opt: dict[str, Any], args: ar
         args (argparse.Namespace): The command line.
         root_path (str): Folder under which ``experiments`` or ``results`` lie.
         is_train (bool): Training or testing. Default: True.
+
+    Raises:
+        HostError: If BasicSR's parser fails.
     """
-    with _resolved_file(opt, args) as argv, swapped(sys, 'argv', argv):
+    with _resolved_file(opt, args) as argv, swapped(sys, 'argv', argv), explained('option file'):
         parsed, _ = host_parse(root_path, is_train)
     _own_experiments_root(parsed, opt)
     return parsed
@@ -131,6 +176,8 @@ def import_modules(names: list[str]) -> None:
         except ImportError as error:
             raise ConfigError(f'imports: {name!r} cannot be imported ({error}). Install the package, or start the '
                               'command in the folder that holds it.') from error
+        except Exception as error:  # whatever the code of the module raises
+            raise ConfigError(f'imports: {name!r} failed while it was imported: {"; ".join(explain(error))}') from error
 
 
 def save_resolved(host_copy: Callable[..., None]) -> Callable[..., None]:
@@ -171,14 +218,18 @@ def _own_experiments_root(parsed: dict[str, Any], opt: dict[str, Any]) -> None:
                 parsed['path'][name] = own + value[len(found):]
 
 
-def _require_blocks(opt: dict[str, Any], is_train: bool) -> None:
-    blocks = ['datasets', 'network_g', 'path'] + (['train', 'logger'] if is_train else [])
-    problems = [f'{key}: the block is missing from the option file (or empty).' for key in blocks
-                if not isinstance(opt.get(key), dict)]
-    problems += [f'{key}: the option file must give it.' for key in ('name', 'model_type') if not opt.get(key)]
-    if problems:
-        raise ConfigError('\n'.join(problems))
-    opt.setdefault('num_gpu', 'auto')
+def _own_problems(opt: dict[str, Any], is_train: bool) -> list[str]:
+    """Return what is wrong in the blocks of this package, to be said together with the rest."""
+    problems: list[str] = []
+    reads = [partial(read_bad_image_options, block, f'datasets.{phase}', phase == 'train')
+             for phase, block in opt['datasets'].items()]
+    reads += [partial(read_contrast, opt), partial(read_recipe, opt)] if is_train else []
+    for read in reads:
+        try:
+            read()
+        except ConfigError as error:
+            problems += error.problems
+    return problems
 
 
 def _listed(value: Any) -> list[str]:
@@ -187,5 +238,7 @@ def _listed(value: Any) -> list[str]:
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ConfigError('imports: must be a list of module names, such as [hat.archs, hat.models]; '
-                          f'received {value!r}.')
+                          f'received {show(value)}.')
+    raise_if_any(f'imports: received {show(name)}, which is no name of a module, such as hat.archs' for name in names
+                 if not all(part.isidentifier() for part in name.split('.')))
     return names

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import wraps
 from pathlib import Path
@@ -14,9 +14,12 @@ from basicsr.data.data_sampler import EnlargedSampler
 from basicsr.utils import get_root_logger
 from torch import distributed
 
-from mcir_plugin.contrast import ContrastTerm
+from mcir_plugin.contrast import FORMAT, ContrastTerm
+from mcir_plugin.errors import StateError
+from mcir_plugin.formats import require_readable
 from mcir_plugin.hosts.basicsr.compat.saving import load_safely
 from mcir_plugin.hosts.basicsr.compat.swap import swapped
+from mcir_plugin.hosts.basicsr.explain import explained
 
 KEY = 'mcir_plugin'  # our entry in BasicSR's training states
 
@@ -93,12 +96,24 @@ def resumable_state(host_load: Callable[[dict[str, Any]], Any]) -> Callable[[dic
         with ExitStack() as stack:
             stack.enter_context(swapped(torch, 'load', load_safely))
             stack.enter_context(swapped(torch.cuda, 'current_device', lambda: 0))
-            state = host_load({**opt, 'auto_resume': False})
+            with explained(f'path.resume_state ({opt["path"].get("resume_state")})'):
+                state = host_load({**opt, 'auto_resume': False})
+        _require_readable(state, opt['path'].get('resume_state'))
         ranks = (state or {}).get(KEY, {}).get('ranks', []) if opt['train'].get('spn_opt') else []
         DATA.pending = ranks[opt['rank']] if len(ranks) == opt['world_size'] else None
         return state
 
     return load_resume_state
+
+
+def _require_readable(state: dict[str, Any] | None, path: str | None) -> None:
+    """Refuse a training state of a newer version, or with an entry of ours that is none, before anything is built."""
+    entry = (state or {}).get(KEY)
+    if entry is None:
+        return
+    if not isinstance(entry, Mapping):
+        raise StateError(f'path.resume_state: the entry {KEY} in {path} is no mapping. Use another checkpoint.')
+    require_readable(entry.get('format'), FORMAT, f'path.resume_state: {path}')
 
 
 def collect(term: ContrastTerm, opt: dict[str, Any]) -> dict[str, Any]:

@@ -396,7 +396,8 @@ def nothing_to_join(opt: Options) -> tuple[str, list[str]]:
 
 def batch_larger_than_epoch(opt: Options) -> tuple[str, list[str]]:
     train_set(opt)['batch_size_per_gpu'] = 9
-    return 'first steps', ['datasets.train: an epoch has 8 samples', 'batch (9)', 'dataset_enlarge_ratio']
+    return 'first steps', ['datasets.train.batch_size_per_gpu: an epoch has 8 samples', 'batch (9)',
+                           'dataset_enlarge_ratio']
 
 
 def network_of_other_scale(opt: Options) -> tuple[str, list[str]]:
@@ -600,7 +601,7 @@ def test_error_in_a_third_party_data_set(third_party, check, workers):
     train_set(third_party).update(type='BrokenDataset', io_backend=None, num_worker_per_gpu=workers)
     verdict = check(third_party)
     assert verdict.status == 2
-    assert re.search(r'datasets\.train: OSError: the disk is gone, at .*picky_package\.py:19',
+    assert re.search(r'datasets\.train \(Patches\).*: OSError: the disk is gone, at .*picky_package\.py:19',
                      verdict.stage('first steps'))
     assert 'Traceback' not in verdict.text
 

@@ -4,8 +4,6 @@
     context.py    what the stages hand on
     findings.py   what a stage found, and how it is printed; exceptions of the host become findings
     reading.py    options: file, overrides, our blocks, BasicSR's own parser
-    settings.py   options that BasicSR itself checks late or never
-    together.py   options that are fine alone, but not with each other
     names.py      registered names and their arguments
     files.py      folders, lists of images, state to resume, room for experiments
     networks.py   networks, and the pretrained files that must fit them

@@ -2,19 +2,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.data.realesrgan_paired_dataset import RealESRGANPairedDataset
 from basicsr.utils.registry import DATASET_REGISTRY
 
+from mcir_plugin.data.bad_images import read_bad_image_options
 from mcir_plugin.hosts.basicsr.check.context import Context
 from mcir_plugin.hosts.basicsr.check.findings import Section
-from mcir_plugin.hosts.basicsr.check.names import lookup
 from mcir_plugin.hosts.basicsr.check.pairs import Pairs, chosen, look_at
 from mcir_plugin.hosts.basicsr.check.rule_pairs import RulePairs
 from mcir_plugin.hosts.basicsr.check.sources import FolderImages, LmdbImages
+from mcir_plugin.hosts.basicsr.names import lookup
 from mcir_plugin.hosts.basicsr.paired_restoration_dataset import PairedRestorationDataset
 
 ROOTS = ('dataroot_gt', 'dataroot_lq')
@@ -25,7 +27,7 @@ def check_data(context: Context, section: Section) -> None:
     unseen = []
     for phase, block in context.opt['datasets'].items():
         where = f'datasets.{phase}'
-        with section.guard(where):
+        with section.guard(where), _tolerant(block, section):
             folders = {root: block[root] for root in ROOTS if isinstance(block.get(root), str)}
             if all(os.path.isdir(folder) for folder in folders.values()):
                 _check_phase(block, where, folders, section)
@@ -35,6 +37,17 @@ def check_data(context: Context, section: Section) -> None:
         section.skipped = 'the folders are missing, see files above'
     elif unseen:
         section.say(f'{", ".join(unseen)}: not looked into, see files above')
+
+
+@contextmanager
+def _tolerant(block: Mapping[str, Any], section: Section) -> Iterator[None]:
+    """Turn findings into warnings where training would get along with some bad images."""
+    before = len(section.problems)
+    yield
+    if block.get('max_bad_images') and block['phase'] == 'train':
+        found, section.problems[before:] = section.problems[before:], []
+        for text in found:
+            section.warn(f'{text}. Training takes others, up to max_bad_images ({block["max_bad_images"]})')
 
 
 def _check_phase(block: Mapping[str, Any], where: str, folders: dict[str, str], section: Section) -> None:
@@ -58,8 +71,9 @@ def _check_phase(block: Mapping[str, Any], where: str, folders: dict[str, str], 
         if not absent:
             Pairs(block, where, images['dataroot_gt'], images['dataroot_lq'], section).check(lmdb)
         return
+    taken = read_bad_image_options(block, where, block['phase'] == 'train')
     for root, source in images.items():
-        look_at(source, chosen(list(source.names())), f'{where}.{root} ({source.folder})', section)
+        look_at(source, chosen(list(source.names())), f'{where}.{root} ({source.folder})', section, taken)
 
 
 def _whole_databases(block: Mapping[str, Any], where: str, folders: dict[str, str], section: Section) -> bool:

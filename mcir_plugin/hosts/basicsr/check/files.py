@@ -10,7 +10,7 @@ import basicsr.train
 
 from mcir_plugin.hosts.basicsr.check.context import Context
 from mcir_plugin.hosts.basicsr.check.findings import Section, quiet
-from mcir_plugin.hosts.basicsr.check.settings import find
+from mcir_plugin.hosts.basicsr.settings import find
 from mcir_plugin.losses.vgg_weights import load_weights
 
 STOCK_LISTS = 'basicsr/data/meta_info'

@@ -3,9 +3,7 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import textwrap
-import traceback
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -14,12 +12,9 @@ from pathlib import Path
 from basicsr.utils import get_root_logger
 
 import mcir_plugin
-from mcir_plugin.config import ConfigError
-from mcir_plugin.errors import McirError
+from mcir_plugin.hosts.basicsr.explain import explain
 
-LONGEST = 400  # characters of a foreign message
 PACKAGE = Path(mcir_plugin.__file__).parent
-FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 
 
 class Section:
@@ -43,8 +38,9 @@ class Section:
         self.skipped = ''
 
     def problem(self, text: str) -> None:
-        """Note something that would make training fail."""
-        self.problems.append(text)
+        """Note something that would make training fail; the same text once."""
+        if text not in self.problems:
+            self.problems.append(text)
 
     def warn(self, text: str) -> None:
         """Note something that is probably not meant; the same text once."""
@@ -66,7 +62,7 @@ class Section:
             yield
         except Exception as error:
             for text in explain(error):
-                self.problem(f'{where}: {text}' if where else text)
+                self.problem(text if text.startswith(where) else f'{where}: {text}')
 
     def text(self) -> str:
         """Return the section ready for printing."""
@@ -75,18 +71,6 @@ class Section:
         mark = 'PROBLEM' if self.problems else 'WARNING' if self.warnings else 'OK'
         lines = [f'PROBLEM: {text}' for text in self.problems] + [f'WARNING: {text}' for text in self.warnings]
         return ''.join([f'[{mark}] {self.title}\n', *(f'{_indented(line)}\n' for line in [*lines, *self.facts])])
-
-
-def explain(error: Exception) -> list[str]:
-    """Return what an exception says, without a traceback: its problems, or type, message and innermost place."""
-    if isinstance(error, ConfigError):
-        return [line for problem in error.problems for line in problem.splitlines()]
-    if isinstance(error, McirError):
-        return [str(error)]
-    if 'out of memory' in str(error).lower() or isinstance(error, MemoryError):
-        return [f'out of memory ({_short(str(error))}). Lower batch_size_per_gpu or gt_size; with SPN, history_opt '
-                'negatives_per_iter: 1, dtype: bfloat16 or device: cpu need less']
-    return [f'{_cause(error)}, at {_place(error)}']
 
 
 def listed(names: Iterable[object], limit: int = 5) -> str:
@@ -126,25 +110,6 @@ def quiet() -> Iterator[LoggedWarnings]:
             yield said
     finally:
         logger.handlers = handlers
-
-
-def _cause(error: Exception) -> str:
-    if FRAME.search(str(error)):  # an error of a data worker: its traceback came along as text
-        return _short(str(error).strip().splitlines()[-1])
-    return f'{type(error).__name__}: {_short(str(error))}'
-
-
-def _place(error: Exception) -> str:
-    inner = FRAME.findall(str(error))
-    if inner:
-        return ':'.join(inner[-1])
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f'{frame.filename}:{frame.lineno}'
-
-
-def _short(text: str) -> str:
-    text = ' '.join(text.split())
-    return text if len(text) <= LONGEST else text[:LONGEST - 3] + '...'
 
 
 def _indented(text: str) -> str:

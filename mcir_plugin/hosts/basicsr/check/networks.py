@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from mcir_plugin.hosts.basicsr.check.context import Context
 from mcir_plugin.hosts.basicsr.check.findings import Section, listed, quiet
-from mcir_plugin.hosts.basicsr.check.names import misfits
-from mcir_plugin.hosts.basicsr.check.settings import find
 from mcir_plugin.hosts.basicsr.compat.saving import load_safely
+from mcir_plugin.hosts.basicsr.names import misfits
+from mcir_plugin.hosts.basicsr.settings import find
 
 
 def check_networks(context: Context, section: Section) -> None:

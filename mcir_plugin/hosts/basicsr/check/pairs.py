@@ -7,15 +7,19 @@ from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 from mcir_plugin.config.kinds import Number
+from mcir_plugin.data.bad_images import BadImageOptions, read_bad_image_options
+from mcir_plugin.data.encoded import is_cut_off
 from mcir_plugin.hosts.basicsr.check.findings import Section, listed
-from mcir_plugin.hosts.basicsr.check.sources import PNG_END, Images, Peek, Size, decoded_size
+from mcir_plugin.hosts.basicsr.check.sources import Images, Peek, Size, decoded_size
 
 ALL_BELOW, SAMPLE, DECODED = 2000, 500, 8
 SAYINGS = {
     'missing': 'cannot be found',
     'empty': 'are empty',
-    'unended': 'are truncated, the end of the PNG is missing',
+    'unended': 'are truncated, their end is missing',
     'foreign': 'are no images that can be decoded',
+    '16bit': 'have more than 8 bits per channel, of which BasicSR keeps the upper 8 (allow_16bit)',
+    'grey': 'are grey and would get three equal channels (allow_grey)',
 }
 ItemT = TypeVar('ItemT')
 Pair = tuple[str, str]  # names of the ground truth and of the input
@@ -38,7 +42,9 @@ class Pairs:
     def __init__(self, block: Mapping[str, Any], where: str, gt: Images, lq: Images, section: Section) -> None:
         self.block, self.where, self.gt, self.lq, self.section = block, where, gt, lq, section
         self.scale = Number(above=0).parse(block.get('scale', 1), 'scale')
-        self.patch = block.get('gt_size') if block['phase'] == 'train' else None
+        is_train = block['phase'] == 'train'
+        self.patch = block.get('gt_size') if is_train else None
+        self.taken = read_bad_image_options(block, where, is_train)
 
     def check(self, lmdb: bool) -> None:
         """Form the pairs, look at all or many of them, decode a few."""
@@ -47,8 +53,9 @@ class Pairs:
         suspects = [pair for pair in pairs if gt.get(pair[0]) and lq.get(pair[1])
                     and self._misfit(gt[pair[0]], lq[pair[1]])]
         looked = chosen(pairs, suspects)
-        gt_peeks = look_at(self.gt, list(dict.fromkeys(pair[0] for pair in looked)), self._label('gt'), self.section)
-        lq_peeks = look_at(self.lq, [pair[1] for pair in looked], self._label('lq'), self.section)
+        gt_peeks = look_at(self.gt, list(dict.fromkeys(pair[0] for pair in looked)), self._label('gt'), self.section,
+                           self.taken)
+        lq_peeks = look_at(self.lq, [pair[1] for pair in looked], self._label('lq'), self.section, self.taken)
         sizes = {pair: (gt_peeks[pair[0]].size, lq_peeks[pair[1]].size) for pair in looked
                  if gt_peeks[pair[0]].state == lq_peeks[pair[1]].state == 'fine'}
         decoded = random.Random(0).sample(sorted(sizes), min(DECODED, len(sizes)))
@@ -113,7 +120,8 @@ class Pairs:
         return f'{self.where}.dataroot_{kind} ({getattr(self, kind).folder})'
 
 
-def look_at(source: Images, names: list[str], label: str, section: Section) -> dict[str, Peek]:
+def look_at(source: Images, names: list[str], label: str, section: Section,
+            options: BadImageOptions | None = None) -> dict[str, Peek]:
     """Look at the beginning and the end of some images and report what is wrong with them.
 
     Args:
@@ -121,12 +129,17 @@ def look_at(source: Images, names: list[str], label: str, section: Section) -> d
         names (list[str]): Which ones.
         label (str): Option path and folder, for the report.
         section (Section): Takes the findings.
+        options (BadImageOptions | None): Sorts of images that are taken. Default: those of a training set.
     """
     if not names:
         section.problem(f'{label}: there are no images')
+    options = options or BadImageOptions()
+    allowed = {'grey': options.allow_grey, '16bit': options.allow_16bit, '': True}
     peeks = {name: _second_look(source, name, source.peek(name)) for name in names}
+    states = {name: peek.oddity if peek.state == 'fine' and not allowed[peek.oddity] else peek.state
+              for name, peek in peeks.items()}
     for state, saying in SAYINGS.items():
-        bad = [name for name, peek in peeks.items() if peek.state == state]
+        bad = [name for name, found in states.items() if found == state]
         if bad:
             section.problem(f'{label}: {len(bad)} of {len(peeks)} {saying}: '
                             f'{listed(name or "(blank line)" for name in bad)}')
@@ -136,7 +149,7 @@ def look_at(source: Images, names: list[str], label: str, section: Section) -> d
 def _second_look(source: Images, name: str, peek: Peek) -> Peek:
     """Clear an image of a suspicion that its first and last bytes raised, if all of it does."""
     if peek.state == 'unended':
-        return Peek('fine', peek.size) if PNG_END in source.read(name) else peek
+        return peek if is_cut_off(source.read(name)) else peek._replace(state='fine')
     if peek.state == 'foreign':
         size = decoded_size(source.read(name))
         return Peek('fine', size) if size else peek

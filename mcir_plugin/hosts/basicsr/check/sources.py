@@ -10,9 +10,10 @@ import cv2
 from basicsr.utils import imfrombytes
 from basicsr.utils.file_client import FileClient
 
-HEAD, TAIL = 24, 12  # bytes: a PNG's size, and its last chunk
-PNG, PNG_END = b'\x89PNG\r\n\x1a\n', b'IEND\xaeB`\x82'
-OTHER_FORMATS = (b'\xff\xd8', b'BM', b'II*\0', b'MM\0*', b'RIFF')  # JPEG, BMP, TIFF, WebP
+from mcir_plugin.data.encoded import JPEG, JPEG_END, PNG, PNG_END, read_header
+
+HEAD, TAIL = 4096, 12  # bytes: size and depth, mostly; the last chunk of a PNG
+OTHER_FORMATS = (b'BM', b'II*\0', b'MM\0*', b'RIFF')  # BMP, TIFF, WebP
 Size = tuple[int, int]  # height, width
 
 
@@ -20,13 +21,15 @@ class Peek(NamedTuple):
     """What the first and last bytes of an image tell.
 
     Attributes:
-        state (str): ``fine``, ``missing``, ``empty``, ``unended`` (a PNG without its last chunk at the end) or
+        state (str): ``fine``, ``missing``, ``empty``, ``unended`` (no end of a PNG or JPEG where it should be) or
             ``foreign`` (not the beginning of a common image format).
         size (tuple[int, int] | None): Height and width, where the format tells at once.
+        oddity (str): ``16bit`` or ``grey``, where the beginning tells; else empty.
     """
 
     state: str
     size: Size | None = None
+    oddity: str = ''
 
 
 class Images(Protocol):
@@ -107,10 +110,11 @@ def look(head: bytes, tail: bytes) -> Peek:
     """Judge an image by its first ``HEAD`` and last ``TAIL`` bytes."""
     if not head:
         return Peek('empty')
-    if head.startswith(PNG):
-        width, height = (int.from_bytes(head[at:at + 4], 'big') for at in (16, 20))
-        return Peek('fine', (height, width)) if tail.endswith(PNG_END) else Peek('unended')
-    return Peek('fine' if head.startswith(OTHER_FORMATS) else 'foreign')
+    header = read_header(head)
+    if head.startswith((PNG, JPEG)):
+        ended = tail.endswith(PNG_END if head.startswith(PNG) else JPEG_END)
+        return Peek('fine' if ended else 'unended', header.size, header.oddity)
+    return Peek('fine' if head.startswith(OTHER_FORMATS) else 'foreign', None, header.oddity)
 
 
 def decoded_size(content: bytes) -> Size | None:

@@ -16,6 +16,7 @@ from basicsr.models import build_model
 from basicsr.utils import set_random_seed
 
 from mcir_plugin.config import ContrastConfig
+from mcir_plugin.config.errors import raise_if_any
 from mcir_plugin.errors import McirError
 from mcir_plugin.hosts.basicsr import summary
 from mcir_plugin.hosts.basicsr.check.context import Context
@@ -26,6 +27,7 @@ from mcir_plugin.hosts.basicsr.check.reading import without_term
 from mcir_plugin.hosts.basicsr.evaluation.float_images import with_unrounded
 from mcir_plugin.hosts.basicsr.evaluation.metrics import OWN_METRICS
 from mcir_plugin.hosts.basicsr.guard import TrainingDivergedError
+from mcir_plugin.hosts.basicsr.watch.loaders import epoch_problems
 from mcir_plugin.hosts.criterion import CompositeCriterion
 
 STEPS = 4  # the first one warms up
@@ -59,18 +61,14 @@ def _read(context: Context, phase: str, block: dict[str, Any]) -> None:
     dataset = build_dataset(block)
     context.images[phase] = len(dataset)
     if block['phase'] != 'train':
-        if next(iter(build_dataloader(dataset, block)), None) is None:
-            raise StepError('there are no images')
+        next(iter(build_dataloader(dataset, block)))
         return
     opt = context.opt
     sampler = EnlargedSampler(dataset, context.processes, 0, block.get('dataset_enlarge_ratio', 1))
     loader = build_dataloader(dataset, {**block, 'prefetch_mode': None}, num_gpu=opt['num_gpu'], sampler=sampler,
                               seed=opt['manual_seed'])
-    context.batch = next(iter(loader), None)
-    if context.batch is None:
-        raise StepError(f'an epoch has {len(sampler)} samples, fewer than a batch ({loader.batch_size}), and BasicSR '
-                        'drops incomplete batches: nothing would be trained. Use a smaller batch_size_per_gpu or a '
-                        'larger dataset_enlarge_ratio')
+    raise_if_any(epoch_problems(loader, sampler))
+    context.batch = next(iter(loader))
 
 
 def _try_metrics(opt: Mapping[str, Any], section: Section) -> None:

@@ -12,8 +12,17 @@ from pathlib import Path
 from mcir_plugin.cli.compare import add_compare_flags, add_report_flags
 from mcir_plugin.config import ConfigError
 from mcir_plugin.config.errors import raise_if_any
+from mcir_plugin.errors import StateError
+from mcir_plugin.formats import read_json
 from mcir_plugin.hosts.basicsr.compare.evaluate import is_evaluated
-from mcir_plugin.hosts.basicsr.compare.folders import Folder, find_folders, read_comparison, require_comparable
+from mcir_plugin.hosts.basicsr.compare.folders import (
+    FORMAT,
+    ORDER,
+    Folder,
+    find_folders,
+    read_comparison,
+    require_comparable,
+)
 from mcir_plugin.hosts.basicsr.compare.logs import last_iteration
 from mcir_plugin.hosts.basicsr.compare.pictures import draw_images
 from mcir_plugin.hosts.basicsr.compare.plan import PlannedRun, check_runs, plan_runs, read_recipe_file, write_options
@@ -49,8 +58,8 @@ def compare(arguments: list[str]) -> int:
         print('\n'.join(f'{run.variant}, seed {run.seed}: {run.folder}' for run in runs))
         return 0
     with _alone(folder):
-        write_options(runs)
         _write_order(folder, runs)
+        write_options(runs)
         _train(runs, args.gpus, int(opt['train']['total_iter']))
         folders = [Folder(run.variant, run.seed, run.folder, run.options, run.opt) for run in runs]
         _report(folders, f'Comparison {opt["name"]}', folder / 'report')
@@ -109,13 +118,25 @@ def _report(folders: list[Folder], title: str, target: Path) -> None:
 
 def _write_order(folder: Path, runs: list[PlannedRun]) -> None:
     """Keep the names of all runs in the order in which a report shows them; earlier ones of the folder follow."""
-    content = {'variants': {run.folder.name: run.variant for run in runs}, 'runs': [run.folder.name for run in runs]}
-    path = folder / 'comparison.json'
+    content = {'format': FORMAT, 'variants': {run.folder.name: run.variant for run in runs},
+               'runs': [run.folder.name for run in runs]}
+    path = folder / ORDER
     if path.is_file():
-        before = json.loads(path.read_text(encoding='utf-8'))
-        content = {'variants': {**before['variants'], **content['variants']},
+        before = _before(path)
+        content = {'format': FORMAT, 'variants': {**before['variants'], **content['variants']},
                    'runs': list(dict.fromkeys([*content['runs'], *before['runs']]))}
     write_text(path, json.dumps(content, indent=2) + '\n')
+
+
+def _before(path: Path) -> dict[str, dict[str, str] | list[str]]:
+    try:
+        content = read_json(path, FORMAT)
+        return {'variants': dict(content['variants']), 'runs': list(content['runs'])}
+    except StateError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f'{path} cannot be read ({error}). Remove it, or choose another folder with '
+                          '--output') from error
 
 
 def _check_gpus(gpus: list[str] | None, num_gpu: object) -> None:

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from mcir_plugin.config import dump_options
-from mcir_plugin.errors import McirError
+from mcir_plugin.errors import McirError, StateError
+from mcir_plugin.formats import read_json
 from mcir_plugin.hosts.basicsr import entry
 from mcir_plugin.hosts.basicsr.compare.validation import protocols, validation_sets
 from mcir_plugin.hosts.basicsr.compat.saving import load_safely
 
+FORMAT = 1  # of the marker
 FOLDER, MARKER, FINAL = 'evaluation', 'evaluation.json', 'models/net_g_latest.pth'
 WEIGHTS = {'params': 'net_g', 'params_ema': 'net_g_ema'}  # sets of parameters in a file, and what they are called
 OF_A_TEST = ('model_type', 'scale', 'num_gpu', 'manual_seed', 'imports', 'network_g')
@@ -59,7 +61,8 @@ def evaluate(run: Path, opt: Mapping[str, Any]) -> None:
     scores = read_scores(run, list(labels), validation_sets(opt))
     if not any(metrics for by_weights in scores.values() for metrics in by_weights.values()):
         raise EvaluationError(f'{run}: the validation gave no values.')
-    _write_marker(run, {'weights': list(labels), 'sets': list(validation_sets(opt)), 'protocols': protocols(opt)})
+    _write_marker(run, {'format': FORMAT, 'weights': list(labels), 'sets': list(validation_sets(opt)),
+                        'protocols': protocols(opt)})
 
 
 def test_options(opt: Mapping[str, Any], run: Path, label: str, key: str | None) -> dict[str, Any]:
@@ -80,7 +83,9 @@ def read_marker(run: Path) -> dict[str, Any]:
     """
     path = run / FOLDER / MARKER
     try:
-        return json.loads(path.read_text(encoding='utf-8'))
+        return read_json(path, FORMAT)
+    except StateError:
+        raise
     except (OSError, ValueError) as error:
         raise EvaluationError(f'{path} cannot be read ({error}). Remove the folder {path.parent} and evaluate '
                               'again.') from error

@@ -10,6 +10,8 @@ from typing import Any
 
 from mcir_plugin.config import ConfigError, load_options
 from mcir_plugin.config.errors import raise_if_any, show
+from mcir_plugin.errors import StateError
+from mcir_plugin.formats import read_json
 from mcir_plugin.hosts.basicsr.compare.evaluate import FINAL, read_marker, read_scores
 from mcir_plugin.hosts.basicsr.compare.logs import read_curves
 from mcir_plugin.hosts.basicsr.compare.plan import differing_keys
@@ -17,6 +19,7 @@ from mcir_plugin.hosts.basicsr.compare.validation import protocols, require_metr
 from mcir_plugin.hosts.basicsr.compare.worker import RESOURCES
 from mcir_plugin.report import Comparison, RunData
 
+ORDER, FORMAT = 'comparison.json', 1  # names of the runs, and the version of that file
 SEED = re.compile(r'_seed\d+$')
 NOT_OF_A_VARIANT = ('name', 'manual_seed', 'path.', 'num_gpu')
 LONGEST = 60  # characters of an option's value in the report
@@ -92,18 +95,22 @@ def _expanded(entry: str) -> list[tuple[str | None, Path]]:
 
 
 def _order(folder: Path) -> list[str]:
-    try:
-        return json.loads((folder / 'comparison.json').read_text(encoding='utf-8'))['runs']
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
+    return _comparison(folder).get('runs', [])
 
 
 def _variant_name(run: Path) -> str | None:
-    order = run.parent / 'comparison.json'
+    variants = _comparison(run.parent).get('variants')
+    return variants.get(run.name) if isinstance(variants, dict) else None
+
+
+def _comparison(folder: Path) -> dict[str, Any]:
+    """Return the names of the runs of a comparison; nothing where there is no such file, or it is damaged."""
     try:
-        return json.loads(order.read_text(encoding='utf-8'))['variants'][run.name]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        return read_json(folder / ORDER, FORMAT)
+    except StateError:
+        raise
+    except (OSError, ValueError):
+        return {}
 
 
 def _unusable(path: Path) -> str:

@@ -21,14 +21,21 @@ class Patch(NamedTuple):
 
 def patches() -> list[Patch]:
     """Return every patch that is applied after BasicSR has been imported."""
+    from basicsr.archs import inception
+    from basicsr.archs.basicvsr_arch import EDVRFeatureExtractor
+    from basicsr.archs.dfdnet_arch import DFDNet
+    from basicsr.archs.spynet_arch import SpyNet
+    from basicsr.archs.tof_arch import SPyNetTOF
     from basicsr.archs.vgg_arch import VGGFeatureExtractor
+    from basicsr.data.prefetch_dataloader import PrefetchGenerator
     from basicsr.losses.basic_loss import PerceptualLoss
     from basicsr.models import realesrgan_model, realesrnet_model
     from basicsr.models.base_model import BaseModel
     from basicsr.utils import dist_util, img_process_util, options
-    from basicsr.utils.file_client import LmdbBackend
+    from basicsr.utils.file_client import FileClient, LmdbBackend
 
-    from mcir_plugin.hosts.basicsr.compat import cpu, library, saving
+    from mcir_plugin.hosts.basicsr.compat import cpu, library, prefetch, saving
+    from mcir_plugin.hosts.basicsr.watch.reads import judged_reading
     return [
         Patch(options, 'init_dist', cpu.init_dist_without_gpu),
         Patch(dist_util, 'init_dist', cpu.init_dist_without_gpu),
@@ -41,8 +48,13 @@ def patches() -> list[Patch]:
         Patch(BaseModel, 'save_training_state', saving.checked_saving),
         Patch(BaseModel, 'load_network', saving.safe_loading),
         Patch(LmdbBackend, '__init__', library.shared_environments),
+        Patch(FileClient, 'get', judged_reading),
+        Patch(PrefetchGenerator, 'run', prefetch.queued_errors),
+        Patch(PrefetchGenerator, '__next__', prefetch.raised_errors),
         Patch(PerceptualLoss, '__init__', library.perceptual_l2),
-        Patch(VGGFeatureExtractor, '__init__', library.matching_vgg_file),
+        Patch(VGGFeatureExtractor, '__init__', lambda init: library.matching_vgg_file(saving.safe_loading(init))),
+        *(Patch(arch, '__init__', saving.safe_loading) for arch in (SpyNet, SPyNetTOF, EDVRFeatureExtractor, DFDNet)),
+        Patch(inception, 'fid_inception_v3', saving.safe_loading),
     ]
 
 

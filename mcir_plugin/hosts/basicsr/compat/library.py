@@ -40,13 +40,15 @@ def shared_environments(host_init: Callable[..., None]) -> Callable[..., None]:
     """Wrap ``LmdbBackend.__init__``: lmdb >= 2 refuses to open a database twice in one process.
 
     A train and a val set on one LMDB, or workers forked after a validation, ask for that. Applies where lmdb refuses;
-    the environment that is already open is used then. Can go when BasicSR shares its environments.
+    the environment that is already open is used then. Can go when BasicSR shares its environments. Always applies:
+    databases are opened to be read only and without a lock file, whatever an option file says.
     """
     import lmdb
     lmdb_open = lmdb.open
 
     def open_shared(path: str, **kwargs: Any) -> Any:
         key = os.path.realpath(path)
+        kwargs.update(readonly=True, lock=False)
         try:
             environment = lmdb_open(path, **kwargs)
         except lmdb.Error as error:

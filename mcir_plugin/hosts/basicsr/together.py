@@ -7,22 +7,15 @@ from typing import Any
 
 import torch
 
-from mcir_plugin.hosts.basicsr.check.findings import Section
+
+def problems_together(opt: Mapping[str, Any]) -> list[str]:
+    """Return combinations of options that would fail. Each option must be fine alone."""
+    return [*_patches(opt), *_prefetching(opt), *_periods(opt), *_logging(opt)]
 
 
-def check_together(opt: Mapping[str, Any], section: Section) -> None:
-    """Report combinations of options that would fail, or that would do nothing."""
-    for problems in (_phases(opt), _patches(opt), _prefetching(opt), _periods(opt), _logging(opt)):
-        for text in problems:
-            section.problem(text)
-    for text in (*_milestones(opt), *_validation(opt)):
-        section.warn(text)
-
-
-def _phases(opt: Mapping[str, Any]) -> Iterator[str]:
-    for phase in opt.get('datasets') or {}:
-        if phase != 'train' and str(phase).split('_')[0] != 'val':
-            yield f'datasets.{phase}: a data set for training is named train, or val, val_1, val_2, ...'
+def doubts_together(opt: Mapping[str, Any]) -> list[str]:
+    """Return combinations of options that would do nothing."""
+    return [*_milestones(opt), *_validation(opt)]
 
 
 def _patches(opt: Mapping[str, Any]) -> Iterator[str]:
