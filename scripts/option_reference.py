@@ -7,9 +7,10 @@ import argparse
 import os
 import sys
 import tempfile
+from inspect import cleandoc
 from pathlib import Path
 
-from mcir_plugin.config import LOSS_BLOCKS, HistoryOptions, reference_table
+from mcir_plugin.config import LOSS_BLOCKS, HistoryOptions, RetentionOptions, reference_table
 from mcir_plugin.config.negatives import DEGRADE_BLOCKS, UncertaintyOptions
 from mcir_plugin.config.reference import preset_table, variants_table
 from mcir_plugin.config.refresh import REFRESH_BLOCKS
@@ -30,7 +31,8 @@ def reference() -> str:
     parts += [f'#### `degrade`\n\n{variants_table(DEGRADE_BLOCKS)}',
               f'#### `weight_schedule`\n\n{variants_table(WEIGHT_BLOCKS)}',
               f'#### `uncertainty`\n\n{UncertaintyOptions.__doc__}\n\n{reference_table(UncertaintyOptions)}',
-              f'#### `preset`\n\n{preset_table()}']
+              f'#### `preset`\n\n{preset_table()}',
+              f'### `logger`\n\n{cleandoc(RetentionOptions.__doc__)}\n\n{reference_table(RetentionOptions)}']
     return '\n'.join(parts)
 
 

@@ -26,6 +26,7 @@ from mcir_plugin.config import (
     read_contrast,
     read_evaluation,
     read_recipe,
+    retention_notes,
 )
 from mcir_plugin.hosts.basicsr.compat.swap import swapped
 from mcir_plugin.hosts.basicsr.evaluation.defaults import complete_test_options, require_known_metrics
@@ -88,6 +89,7 @@ def resolve(args: argparse.Namespace, is_train: bool) -> dict[str, Any]:
     contrast = read_contrast(opt) if is_train else None
     NOTES.extend(contrast.notes if contrast else ())
     NOTES.extend(read_recipe(opt).notes if is_train else ())
+    NOTES.extend(retention_notes(opt) if is_train else ())
     if not is_train:
         complete_test_options(opt)
     read_evaluation(opt, OWN_METRICS)
