@@ -47,7 +47,7 @@ class ForkedRun:
 
     def said(self) -> str:
         """Return what it has printed so far."""
-        return self.output.read_text(errors='replace')
+        return self.output.read_text(errors='replace') if self.output.exists() else ''
 
     def wait_for(self, text: str, timeout: float = 120) -> None:
         """Return as soon as the text has been printed."""
@@ -102,7 +102,7 @@ def serve() -> int:
     from mcir_plugin.hosts.basicsr import entry  # noqa: F401  (its imports are what takes the time)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    ended: dict[int, int] = {}
+    ended: dict[int, int | None] = {}
     for line in iter(sys.stdin.buffer.readline, b''):
         request = json.loads(line)
         if 'run' in request:
@@ -110,10 +110,13 @@ def serve() -> int:
             if answer == 0:
                 _become(request)
                 return main(request['run'])
+            ended[answer] = None
         else:
             pid = request.get('wait') or request['poll']
             answer = _status(pid, request.get('timeout', 0), ended)
         print(json.dumps(answer), flush=True)
+    for pid in [pid for pid, status in ended.items() if status is None]:
+        os.killpg(pid, signal.SIGKILL)
     return 0
 
 
@@ -127,9 +130,9 @@ def _become(request: dict[str, Any]) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
 
 
-def _status(pid: int, timeout: float, ended: dict[int, int]) -> int | None:
+def _status(pid: int, timeout: float, ended: dict[int, int | None]) -> int | None:
     deadline = time.monotonic() + timeout
-    while pid not in ended:
+    while ended[pid] is None:
         found, status = os.waitpid(pid, os.WNOHANG)
         if found:
             ended[pid] = os.waitstatus_to_exitcode(status)
