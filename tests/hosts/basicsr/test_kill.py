@@ -13,7 +13,7 @@ import torch
 from test_resume import assert_same_run
 
 HAZARD = """
-'''Kills this process at the n-th point of a phase: PHASE=saving POINT=17.'''
+'''Kills this process at the n-th point of a phase: PHASE=writing POINT=17.'''
 import os
 import signal
 from pathlib import Path
@@ -24,12 +24,12 @@ from basicsr.models.sr_model import SRModel
 from mcir_plugin.hosts.basicsr.compat import saving
 
 PHASE, POINT = os.environ['PHASE'], int(os.environ['POINT'])
-passed, inside = 0, 0
+passed, saved = 0, 0
 
 
 def point(what):
     global passed
-    passed += PHASE in ('step', 'validation') or inside > 0
+    passed += PHASE in ('step', 'validation') or saved > 0
     if passed == POINT:
         os.write(1, f'KILLED in {PHASE} at {what}\\n'.encode())
         os.kill(os.getpid(), signal.SIGKILL)
@@ -57,14 +57,16 @@ def torn_write(self, data):
 
 
 def counted_save(self, *args, save=SRModel.save, **kwargs):
-    global inside
-    inside += 1
+    global saved
+    saved += 1
     save(self, *args, **kwargs)
 
 
-if PHASE == 'saving':  # and what follows a save: checksums, the deletion of old checkpoints
+if PHASE in ('writing', 'renaming'):
     SRModel.save = counted_save
+if PHASE == 'writing':
     saving._Hashing.write = torn_write
+elif PHASE == 'renaming':  # and flushing, and all that follows a save: checksums, the deletion of old checkpoints
     for owner, name in ((os, 'replace'), (os, 'fsync'), (os, 'chmod'), (Path, 'unlink')):
         around(owner, name)
 elif PHASE == 'step':
@@ -73,8 +75,8 @@ elif PHASE == 'step':
 elif PHASE == 'validation':
     around(SRModel, 'test')
 """
-DEATHS = {'saving': 14, 'step': 8, 'validation': 8, 'outside': 10}
-POINTS = {'saving': 260, 'step': 16, 'validation': 20, 'outside': 1}
+DEATHS = {'writing': 7, 'renaming': 9, 'step': 7, 'validation': 7, 'outside': 10}
+POINTS = {'writing': 250, 'renaming': 48, 'step': 16, 'validation': 20, 'outside': 1}
 
 
 @pytest.fixture
