@@ -24,6 +24,10 @@ class ExperimentInUseError(McirError, RuntimeError):
     """Another run works in the experiment folder."""
 
 
+class ExperimentFolderError(McirError, OSError):
+    """The place of the experiment folder cannot be written to."""
+
+
 def lock_path(folder: Path) -> Path:
     """Return the lock of an experiment folder. It lies beside the folder, since BasicSR renames the folder."""
     return folder.with_name(f'.{folder.name}.lock')
@@ -42,18 +46,32 @@ def locked(folder: Path, warn: Callable[[str], None]) -> Iterator[None]:
 
     Raises:
         ExperimentInUseError: If another process holds it.
+        ExperimentFolderError: If it cannot be written.
     """
     path = lock_path(folder)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = _open_locked(path, folder, warn)
+    handle = _claimed(path, folder, warn)
     _held.add(handle)
     try:
-        _write_owner(handle)
         yield
     finally:
         _held.discard(handle)
         path.unlink(missing_ok=True)  # while it is held: whoever waits for this file finds out that it is gone
         os.close(handle)
+
+
+def _claimed(path: Path, folder: Path, warn: Callable[[str], None]) -> int:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = _open_locked(path, folder, warn)
+        try:
+            _write_owner(handle)
+        except OSError:
+            os.close(handle)
+            raise
+    except OSError as error:
+        raise ExperimentFolderError(f'{path.parent} cannot be written to: {error}. Free space or fix the permissions, '
+                                    'or set path.experiments_root in the option file.') from error
+    return handle
 
 
 def _open_locked(path: Path, folder: Path, warn: Callable[[str], None]) -> int:

@@ -19,7 +19,7 @@ def decided_by_rank_0(function: Callable[[], T], opt: Mapping[str, Any]) -> T:
         opt (Mapping): Parsed options: ``dist`` and ``rank``.
 
     Raises:
-        McirError: What the function raised on rank 0.
+        McirError: What the function raised on rank 0; ``on_all_ranks`` is set on it.
     """
     if not opt['dist']:
         return function()
@@ -31,5 +31,6 @@ def decided_by_rank_0(function: Callable[[], T], opt: Mapping[str, Any]) -> T:
             answer[1] = error
     distributed.broadcast_object_list(answer, 0)
     if answer[1] is not None:
+        answer[1].on_all_ranks = True
         raise answer[1]
     return answer[0]

@@ -139,7 +139,7 @@ class Run:
         """Take leave of the other ranks."""
         if self._lifeline is None:
             return
-        if error is None or self._stopping:
+        if error is None or self._stopping or getattr(error, 'on_all_ranks', False):
             self._lifeline.done()
             return
         if isinstance(error, RuntimeError) and not isinstance(error, McirError):
