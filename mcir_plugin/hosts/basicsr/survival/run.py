@@ -140,7 +140,9 @@ class Run:
         if self._lifeline is None:
             return
         if error is None or self._stopping or getattr(error, 'on_all_ranks', False):
+            self._vote.settle()
             self._lifeline.done()
+            distributed.destroy_process_group()  # its threads would otherwise be cut off by the end of the interpreter
             return
         if isinstance(error, RuntimeError) and not isinstance(error, McirError):
             time.sleep(NEWS_WITHIN)  # probably from a collective; what another rank has to say is clearer

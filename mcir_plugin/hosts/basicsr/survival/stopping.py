@@ -38,6 +38,12 @@ class StopVote:
         before, self._result = self._result, self._cast(wish)
         return before is not None and before() > 0
 
+    def settle(self) -> None:
+        """Wait for the vote that is under way, so that no exchange is left behind. All ranks have cast it."""
+        if self._result is not None:
+            self._result()
+            self._result = None
+
     def _cast(self, wish: bool) -> Callable[[], float]:
         ballot = torch.full((1, ), float(wish), device=self.device)
         work = distributed.all_reduce(ballot, distributed.ReduceOp.MAX, async_op=True)
