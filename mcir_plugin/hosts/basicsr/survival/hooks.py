@@ -18,7 +18,7 @@ from mcir_plugin.hosts.basicsr.survival.run import current, surviving
 def install() -> None:
     """Hook into the pipeline. To be called once, after the other wrappers of the same names."""
     train = basicsr.train
-    train.train_pipeline = wraps(train.train_pipeline)(surviving(train.train_pipeline))
+    train.train_pipeline = surviving(train.train_pipeline)
     train.load_resume_state = _claiming(train.load_resume_state)
     train.init_tb_loggers = _noting_tb_logger(train.init_tb_loggers)
     for name in ('CPUPrefetcher', 'CUDAPrefetcher'):

@@ -56,8 +56,9 @@ class Lifeline:
             threading.Thread(target=self._listen, args=(peer, connection), daemon=True).start()
 
     def done(self) -> None:
-        """Say that this rank has nothing left to do, and wait for the others: a process that ends while others are
-        still reading what it sent in its last collective can take that from them.
+        """Say that this rank has nothing left to do, and wait for the others.
+
+        A process that ends while others still read what it sent in its last collective can take that from them.
         """
         with self._lock:
             self._ended = True
@@ -81,6 +82,8 @@ class Lifeline:
         if self in _all:
             _all.remove(self)
         for connection in self.peers.values():
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)  # ends the thread that reads it, too
             connection.close()
 
     def _listen(self, peer: int, connection: socket.socket) -> None:
@@ -210,7 +213,7 @@ def _let_go() -> None:
     """A forked worker would keep the connections open after the death of its rank."""
     while _all:
         for connection in _all.pop().peers.values():
-            connection.close()
+            os.close(connection.detach())  # not shut down, and not left to the copy of the reader
 
 
 if hasattr(os, 'register_at_fork'):

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,10 @@ class Run:
             self.signals.in_loop = False
         keep = read_retention(opt)
         if state is not None and keep.keep_last is not None:
-            delete_old(opt, keep)
+            try:
+                delete_old(opt, keep)
+            except OSError as error:
+                get_root_logger().warning(f'logger.keep_last: an old checkpoint cannot be deleted ({error}).')
 
     def _part(self, error: BaseException | None) -> None:
         """Take leave of the other ranks."""
@@ -170,6 +174,7 @@ def surviving(host_pipeline: Callable[..., None]) -> Callable[..., None]:
         ExperimentInUseError: If another run of the same name is at work.
     """
 
+    @wraps(host_pipeline)
     def train_pipeline(*args: Any, **kwargs: Any) -> None:
         with Run():
             host_pipeline(*args, **kwargs)
