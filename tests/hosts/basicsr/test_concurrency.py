@@ -92,7 +92,7 @@ def test_the_second_run_of_a_name_refuses(endless, start, tmp_path, monkeypatch,
 
 
 def test_a_killed_run_does_not_block_the_next_one_even_while_its_workers_live(endless, start, tmp_path):
-    endless['datasets']['train']['num_worker_per_gpu'] = 2
+    endless['datasets']['train'].update(num_worker_per_gpu=2, dataset_enlarge_ratio=1000)  # new workers per epoch
     first = start(endless)
     first.wait_for('iter:       5')
     first.send(signal.SIGKILL)

@@ -128,7 +128,7 @@ def test_a_signal_before_the_first_step_exits_at_once(endless, start, tmp_path):
 def test_workers_that_get_the_signal_too_do_not_disturb(endless, start, tmp_path, name):
     """A terminal sends Ctrl-C to the whole group, a scheduler its signals to all processes of a job."""
     opt = endless(spn=False)
-    opt['datasets']['train']['num_worker_per_gpu'] = 2
+    opt['datasets']['train'].update(num_worker_per_gpu=2, dataset_enlarge_ratio=1000)  # new workers per epoch
     run = start(opt)
     run.wait_for('iter:       3')
     run.send_to_group(getattr(signal, name))
