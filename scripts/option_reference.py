@@ -7,9 +7,10 @@ import argparse
 import os
 import sys
 import tempfile
+from inspect import cleandoc
 from pathlib import Path
 
-from mcir_plugin.config import LOSS_BLOCKS, HistoryOptions, reference_table
+from mcir_plugin.config import LOSS_BLOCKS, HistoryOptions, RetentionOptions, reference_table
 from mcir_plugin.config.evaluation import MetricOptions, TileOptions
 from mcir_plugin.config.negatives import DEGRADE_BLOCKS, UncertaintyOptions
 from mcir_plugin.config.recipe import ClipOptions, CosineOptions
@@ -22,7 +23,8 @@ BEGIN = '<!-- options:begin -->'
 END = '<!-- options:end -->'
 # beside the contrastive term: what recipes and evaluations need that BasicSR lacks
 BESIDE = {'train.grad_clip': ClipOptions, 'train.scheduler: {type: CosineAnnealingLR}': CosineOptions,
-          'val.tile': TileOptions, 'val.metrics.<name>': MetricOptions, 'datasets.*': BadImageOptions}
+          'val.tile': TileOptions, 'val.metrics.<name>': MetricOptions, 'datasets.*': BadImageOptions,
+          'logger': RetentionOptions}
 README = Path(__file__).resolve().parent.parent / 'README.md'
 
 
@@ -37,7 +39,7 @@ def reference() -> str:
               f'#### `weight_schedule`\n\n{variants_table(WEIGHT_BLOCKS)}',
               f'#### `uncertainty`\n\n{UncertaintyOptions.__doc__}\n\n{reference_table(UncertaintyOptions)}',
               f'#### `preset`\n\n{preset_table()}']
-    parts += [f'### `{name}`\n\n{block.__doc__.strip()}\n\n{reference_table(block)}' for name, block in BESIDE.items()]
+    parts += [f'### `{name}`\n\n{cleandoc(block.__doc__)}\n\n{reference_table(block)}' for name, block in BESIDE.items()]
     return '\n'.join(parts)
 
 

@@ -66,6 +66,9 @@ def main(arguments: list[str] | None = None) -> int:
 
     Returns:
         int: 0 on success, 2 if the input is wrong; the message says what to do.
+
+    Raises:
+        SystemExit: With status 75 if a signal has stopped a training in good order, see docs/promises.md.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     command = build_parser().parse_args(arguments).command

@@ -8,6 +8,7 @@ from mcir_plugin.config.options import HistoryOptions
 from mcir_plugin.config.overrides import apply_overrides
 from mcir_plugin.config.recipe import RecipeConfig, read_recipe
 from mcir_plugin.config.reference import reference_table
+from mcir_plugin.config.retention import RetentionOptions, read_retention, retention_notes
 from mcir_plugin.config.schema import option, parse_block
 from mcir_plugin.config.vgg_names import VGG_TYPES, layer_names
 
@@ -21,6 +22,7 @@ __all__ = [
     'LossOptions',
     'MetricOptions',
     'RecipeConfig',
+    'RetentionOptions',
     'SPNOptions',
     'TileOptions',
     'apply_overrides',
@@ -33,5 +35,7 @@ __all__ = [
     'read_contrast',
     'read_evaluation',
     'read_recipe',
+    'read_retention',
     'reference_table',
+    'retention_notes',
 ]

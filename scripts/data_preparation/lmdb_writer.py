@@ -1,6 +1,7 @@
 """Images into one LMDB in BasicSR's layout: ``X.lmdb/{data.mdb, lock.mdb, meta_info.txt}``."""
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -58,11 +59,17 @@ class GrowingLmdb:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self.env.sync(True)
-        self.env.close()
+        try:
+            self.env.sync(True)
+        finally:
+            self.env.close()
 
     def store(self, images: list[EncodedImage]) -> None:
-        """Stores images, all of them in one transaction."""
+        """Stores images, all of them in one transaction.
+
+        Raises:
+            OSError: the disk does not take them, as when it is full; none of them is stored then.
+        """
         while not self._fits(images):
             self.map_size *= 2
             self.env.set_mapsize(self.map_size)
@@ -75,6 +82,10 @@ class GrowingLmdb:
                     transaction.put(image.key.encode('ascii'), image.content)
         except lmdb.MapFullError:
             return False
+        except lmdb.Error as error:  # LMDB calls it an input/output error if a part of its write still fits
+            free = shutil.disk_usage(self.env.path()).free / 1e6
+            raise OSError(f'the disk does not take {self.env.path()}/data.mdb ({error}; {free:.1f} MB are free there). '
+                          'Make room, look at quotas, or choose another --output') from error
         return True
 
 
@@ -94,8 +105,10 @@ class LmdbWriter(GrowingLmdb):
         self.meta = (path / 'meta_info.txt').open('w', encoding='ascii')
 
     def __exit__(self, *exc_info: object) -> None:
-        self.meta.close()
-        super().__exit__(*exc_info)
+        try:
+            self.meta.close()  # which writes the rest of it
+        finally:
+            super().__exit__(*exc_info)
 
     def put(self, images: Iterable[EncodedImage]) -> None:
         """Stores images (all of them, in one transaction) and their lines of ``meta_info.txt``."""

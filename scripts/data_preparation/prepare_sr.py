@@ -14,7 +14,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -110,7 +110,8 @@ def write_pairs(images: dict[str, Path], plan: PairPlan, workers: int, folder: P
     count, problems = 0, []
     with ExitStack() as stack:
         writers = [stack.enter_context(LmdbWriter(folder / name)) for name in lmdb_names(plan)]
-        progress = tqdm(outcomes(images, plan, workers), total=len(images), unit='image', desc='Preparing')
+        found = stack.enter_context(closing(outcomes(images, plan, workers)))  # ends the workers here, after an error
+        progress = tqdm(found, total=len(images), unit='image', desc='Preparing')
         for outcome in progress:
             if outcome.problem:
                 problems.append(f'{outcome.path} {outcome.problem}')

@@ -37,8 +37,10 @@ class ResumableLmdb(GrowingLmdb):
         self.journal.write('\n')  # closes a line that was cut off by the end of the machine
 
     def __exit__(self, *exc_info: object) -> None:
-        self.journal.close()
-        super().__exit__(*exc_info)
+        try:
+            self.journal.close()
+        finally:
+            super().__exit__(*exc_info)
 
     def put(self, images: list[EncodedImage]) -> None:
         """Stores images and their lines. All images of a file must come in one call."""

@@ -9,6 +9,7 @@
     model.py     the mixin that gives any model type its history
     resume.py    checkpoints with negatives, random state and place in the data
     guard.py     stops at the first NaN, with a snapshot
+    survival/    signals, damaged checkpoints, full disks, two runs of one name, ranks that fail
     hooks.py     which names of BasicSR are wrapped, and its registries
     entry.py     ``basicsr train`` and ``basicsr test``
 """

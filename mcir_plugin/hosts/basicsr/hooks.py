@@ -24,6 +24,7 @@ from mcir_plugin.hosts.basicsr.evaluation import with_evaluation
 from mcir_plugin.hosts.basicsr.evaluation.metrics import OWN_METRICS, make_metric
 from mcir_plugin.hosts.basicsr.model import with_history
 from mcir_plugin.hosts.basicsr.paired_restoration_dataset import PairedRestorationDataset
+from mcir_plugin.hosts.basicsr.survival import hooks as survival
 from mcir_plugin.hosts.basicsr.watch.loaders import loaders_with_steps, watched
 from mcir_plugin.losses import LOSSES, RECIPE_LOSSES
 
@@ -54,10 +55,11 @@ def install() -> None:
         module.build_model = build_model
         parse = getattr(module, 'parse_options', None)
         if parse:
-            module.parse_options = options.parser_with_inheritance(parse)
+            module.parse_options = options.parser_with_inheritance(survival.watching(parse))
     basicsr.train.load_resume_state = resume.resumable_state(basicsr.train.load_resume_state)
     basicsr.train.copy_opt_file = options.save_resolved(basicsr.train.copy_opt_file)
     basicsr.train.EnlargedSampler = resume.ResumableSampler
+    survival.install()
 
 
 def model_builder(host_build: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Any]:
@@ -89,4 +91,5 @@ class _Registry:
         if self.opt['is_train'] and self.opt['train'].get('grad_clip') is not None:
             cls = with_clipping(cls)
         cls = with_evaluation(cls, self.opt)
-        return on_cpu(cls) if self.opt['num_gpu'] == 0 else cls
+        cls = on_cpu(cls) if self.opt['num_gpu'] == 0 else cls
+        return survival.with_survival(cls) if self.opt['is_train'] else cls

@@ -48,7 +48,7 @@ _BLOCKS: dict[str, frozenset[str]] = {
     'train': _TRAIN,
     'path': _PATH,
     'val': _names('val_freq save_img suffix metrics pbar flip_seq center_frame_only num_val_samples tile'),
-    'logger': _names('print_freq save_checkpoint_freq use_tb_logger wandb'),
+    'logger': _names('print_freq save_checkpoint_freq use_tb_logger wandb keep_last keep_every'),
     'dist_params': _names('backend port'),
 }
 _PER_NETWORK = ('network', 'optim', 'pretrain_network', 'strict_load', 'param_key')  # followed by _g, _d, ...

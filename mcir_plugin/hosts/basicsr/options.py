@@ -26,6 +26,7 @@ from mcir_plugin.config import (
     read_contrast,
     read_evaluation,
     read_recipe,
+    retention_notes,
 )
 from mcir_plugin.config.errors import raise_if_any, show
 from mcir_plugin.data.bad_images import read_bad_image_options
@@ -130,6 +131,7 @@ def complete(opt: dict[str, Any], args: argparse.Namespace, is_train: bool) -> d
     contrast = read_contrast(opt) if is_train else None
     NOTES.extend(contrast.notes if contrast else ())
     NOTES.extend(read_recipe(opt).notes if is_train else ())
+    NOTES.extend(retention_notes(opt) if is_train else ())
     if not is_train:
         complete_test_options(opt)
     read_evaluation(opt, OWN_METRICS)

@@ -20,6 +20,9 @@ from mcir_plugin.formats import require_readable
 from mcir_plugin.hosts.basicsr.compat.saving import load_safely
 from mcir_plugin.hosts.basicsr.compat.swap import swapped
 from mcir_plugin.hosts.basicsr.explain import explained
+from mcir_plugin.hosts.basicsr.options import NOTES
+from mcir_plugin.hosts.basicsr.survival.checkpoints import newest_complete, require_undamaged
+from mcir_plugin.hosts.basicsr.survival.ranks import decided_by_rank_0
 
 KEY = 'mcir_plugin'  # our entry in BasicSR's training states
 
@@ -28,11 +31,13 @@ class DataPosition:
     """Where the training loop stands inside the epoch, and where a resumed one must go on.
 
     Attributes:
+        epoch (int): Number of the running epoch.
         samples (int): Samples of this rank that have been trained on in the running epoch.
         pending (dict | None): Saved rank state that the first epoch after a resume has to take up.
     """
 
     def __init__(self) -> None:
+        self.epoch = 0
         self.samples = 0
         self.pending: dict[str, Any] | None = None
 
@@ -64,6 +69,7 @@ class ResumableSampler(EnlargedSampler):
         """Begin an epoch."""
         super().set_epoch(epoch)
         self._started = True
+        DATA.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
         """Yield this rank's indices, without those that were trained on before the interruption."""
@@ -86,13 +92,13 @@ def in_a_row(indices: list[int], times: int) -> list[int]:
 def resumable_state(host_load: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Any]:
     """Wrap ``load_resume_state``, which needs a GPU, unpickles code, and looks in ``./experiments`` only.
 
-    Always applies. Can go when BasicSR loads to the CPU with ``weights_only`` from the experiment's own folder.
+    Always applies. Can go when BasicSR loads to the CPU with ``weights_only`` from the experiment's own folder. It
+    takes any state that is there for complete, too; what is continued here is the newest undamaged checkpoint.
     """
 
     @wraps(host_load)
     def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
-        if opt['auto_resume']:
-            opt['path']['resume_state'] = _latest(Path(opt['path']['training_states']))
+        opt['path']['resume_state'] = decided_by_rank_0(lambda: _chosen(opt), opt)
         with ExitStack() as stack:
             stack.enter_context(swapped(torch, 'load', load_safely))
             stack.enter_context(swapped(torch.cuda, 'current_device', lambda: 0))
@@ -162,6 +168,13 @@ def set_random_state(state: dict[str, Any]) -> None:
         torch.cuda.set_rng_state(state['cuda'])
 
 
-def _latest(folder: Path) -> str | None:
-    states = sorted(folder.glob('*.state'), key=lambda path: float(path.stem))
-    return str(states[-1]) if states else None
+def _chosen(opt: dict[str, Any]) -> str | None:
+    """Return the training state to continue from, if any, after a look at its files."""
+    if opt['auto_resume']:
+        state, rejected = newest_complete(opt)
+        NOTES.extend(f'{damage}. Checkpoint {state.stem}, before it, is used.' for damage in rejected)
+        return None if state is None else str(state)
+    named = opt['path'].get('resume_state')
+    if named:
+        require_undamaged(Path(named), opt)
+    return named

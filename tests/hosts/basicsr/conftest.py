@@ -4,7 +4,7 @@ from __future__ import annotations
 import copy
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from forked_runs import ForkedRun, RunServer
 
 import mcir_plugin  # noqa: F401  (first: it mends the import of basicsr)
 from mcir_plugin.cli import main
@@ -159,5 +160,35 @@ def train(tmp_path, monkeypatch, close_log) -> Callable[..., Run]:
         logs = set(folder.glob('*.log'))
         newest = max(logs - before or logs, key=lambda path: path.stat().st_mtime)
         return Run(folder, newest.read_text())
+
+    return run
+
+
+@pytest.fixture(scope='session')
+def run_server() -> Iterator[RunServer]:
+    """Starts real commands in processes of their own, quickly."""
+    server = RunServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def start(run_server, tmp_path) -> Callable[..., ForkedRun]:
+    """Return ``start(opt, *flags) -> ForkedRun``: write the options and start the command in its own process."""
+
+    def run(opt: dict[str, Any], *flags: str, **environment: str) -> ForkedRun:
+        (tmp_path / f'{opt["name"]}.yml').write_text(yaml.safe_dump(copy.deepcopy(opt), sort_keys=False))
+        return run_server.start(tmp_path, 'train', '-opt', f'{opt["name"]}.yml', *flags, **environment)
+
+    return run
+
+
+@pytest.fixture
+def start_ranks(run_server, tmp_path) -> Callable[..., list[ForkedRun]]:
+    """Return ``start_ranks(opt, *flags) -> [ForkedRun, ForkedRun]``: as ``start``, in two processes (gloo)."""
+
+    def run(opt: dict[str, Any], *flags: str) -> list[ForkedRun]:
+        (tmp_path / f'{opt["name"]}.yml').write_text(yaml.safe_dump(copy.deepcopy(opt), sort_keys=False))
+        return run_server.start_ranks(tmp_path, 'train', '-opt', f'{opt["name"]}.yml', *flags)
 
     return run

@@ -37,8 +37,10 @@ def launch(folder, name, opt, processes, *flags):
     runner = ['-m', 'torch.distributed.run', f'--nproc_per_node={processes}', '--master_port', '0',
               '--rdzv_backend', 'c10d', '--rdzv_endpoint', 'localhost:0'] if processes > 1 else []
     launcher = ['--launcher', 'pytorch'] if processes > 1 else []
-    subprocess.run([sys.executable, *runner, '-m', 'mcir_plugin', 'train', '-opt', f'{name}.yml', *launcher, *flags],
-                   cwd=folder, check=True, env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    ended = subprocess.run([sys.executable, *runner, '-m', 'mcir_plugin', 'train', '-opt', f'{name}.yml', *launcher,
+                            *flags], cwd=folder, env={**os.environ, 'OMP_NUM_THREADS': '1'}, text=True,
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert ended.returncode == 0, f'{name} {flags}: exit status {ended.returncode}\n{ended.stdout[-10000:]}'
 
 
 def load(path):

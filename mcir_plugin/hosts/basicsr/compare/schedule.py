@@ -91,7 +91,8 @@ def _start(job: Job, gpu: str | None) -> _Running:
     job.output.parent.mkdir(parents=True, exist_ok=True)
     with job.output.open('ab') as output:
         process = subprocess.Popen([sys.executable, '-m', WORKER, *job.arguments], stdin=subprocess.PIPE,
-                                   stdout=output, stderr=subprocess.STDOUT, env=environment)
+                                   stdout=output, stderr=subprocess.STDOUT, env=environment,
+                                   start_new_session=True)  # Ctrl-C is for this command, which lets workers save
     return _Running(job, process, gpu, time.monotonic())
 
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import codecs
+import hashlib
 import os
 import pickle
 import tempfile
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -18,26 +19,45 @@ import torch
 from mcir_plugin.errors import McirError
 from mcir_plugin.hosts.basicsr.compat.swap import swapped
 
+TEMPORARY = '.tmp'  # ends the name of a file that is being written
+
 _torch_save = torch.save
 _torch_load = torch.load
 _added: dict[str, Any] = {}
+_recorders: list[dict[Path, str]] = []
 
 
 class CheckpointError(McirError, OSError):
     """A checkpoint could not be written or read."""
 
 
-def save_atomically(obj: Any, path: str | os.PathLike[str]) -> None:
+def save_atomically(obj: Any, path: str | os.PathLike[str]) -> str:
     """Write with ``torch.save`` to a temporary file beside ``path``, flush it to the disk, then rename.
+
+    Returns:
+        str: SHA-256 of what was written.
+
+    Raises:
+        OSError: If the disk is full or not writable; a file that was there before is left as it was.
+    """
+    with atomic_file(path) as file:
+        hashing = _Hashing(file)
+        _torch_save(obj, hashing)
+    return hashing.sha256.hexdigest()
+
+
+@contextmanager
+def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Yield a file that appears as ``path``, on the disk and complete, when the block ends well, else not at all.
 
     Raises:
         OSError: If the disk is full or not writable; a file that was there before is left as it was.
     """
     path = Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.', suffix='.tmp')
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.', suffix=TEMPORARY)
     try:
         with os.fdopen(handle, 'wb') as file:
-            _torch_save(obj, file)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(name, 0o666 & ~_umask())
@@ -45,6 +65,21 @@ def save_atomically(obj: Any, path: str | os.PathLike[str]) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+class _Hashing:
+    """A file to write to, which computes the checksum on the way: ``torch.save`` only ever appends."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.sha256 = hashlib.sha256()
+
+    def write(self, data: Any) -> int:
+        self.sha256.update(data)
+        return self.file.write(data)
+
+    def flush(self) -> None:
+        self.file.flush()
 
 
 def load_safely(path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Any:
@@ -74,6 +109,23 @@ def extra_state(extra: dict[str, Any]) -> Iterator[None]:
         _added.clear()
 
 
+@contextmanager
+def recorded_files() -> Iterator[dict[Path, str]]:
+    """Collect the files that BasicSR's models save inside the block, with their SHA-256."""
+    files: dict[Path, str] = {}
+    _recorders.append(files)
+    try:
+        yield files
+    finally:
+        _recorders.pop()
+
+
+def unwritable(error: BaseException) -> CheckpointError:
+    """Return the error for a checkpoint that could not be written."""
+    return CheckpointError(f'The checkpoint could not be written: {error}. Earlier checkpoints are intact. Free space '
+                           'or fix the permissions, then continue with --auto_resume.')
+
+
 def checked_saving(host_method: Callable[..., None]) -> Callable[..., None]:
     """Wrap ``save_network`` and ``save_training_state``, which write in place, retry, and then ignore the failure.
 
@@ -90,7 +142,9 @@ def checked_saving(host_method: Callable[..., None]) -> Callable[..., None]:
         def save(obj: Any, path: str, *_: Any, **__: Any) -> None:
             failure[:] = []
             try:
-                save_atomically({**obj, **_added} if 'optimizers' in obj else obj, path)
+                digest = save_atomically({**obj, **_added} if 'optimizers' in obj else obj, path)
+                for files in _recorders:
+                    files[Path(path)] = digest
             except Exception as error:
                 failure.append(error)
                 raise
@@ -98,9 +152,7 @@ def checked_saving(host_method: Callable[..., None]) -> Callable[..., None]:
         with swapped(torch, 'save', save):
             host_method(self, *args, **kwargs)
         if failure:
-            raise CheckpointError(
-                f'The checkpoint could not be written: {failure[0]}. Earlier checkpoints are intact. Free space or fix '
-                'the permissions, then continue with --auto_resume.') from failure[0]
+            raise unwritable(failure[0]) from failure[0]
 
     return wrapper
 
