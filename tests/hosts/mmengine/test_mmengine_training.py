@@ -131,7 +131,8 @@ def test_infinite_loss_stops_before_history_and_checkpoints_hold_it(config, buil
     monkeypatch.setattr(pixel_loss, 'forward', forward)
     with pytest.raises(TrainingDivergedError, match='loss_pix is inf at iteration 4.*resume=True'):
         run.runner.train()
-    assert sorted(path.name for path in Path(run.runner.work_dir).glob('*.pth')) == ['iter_2.pth']
+    assert sorted(path.name for path in Path(run.runner.work_dir).glob('*.pth')) == [
+        'diverged_iter_4_rank0.pth', 'iter_2.pth']
     assert all(parameter.isfinite().all() for parameter in run.hook.contrast.term.bank.parameters())
 
 
