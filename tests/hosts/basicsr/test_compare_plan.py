@@ -1,7 +1,9 @@
 """What ``basicsr compare`` and ``basicsr report`` refuse before any training, and what they would train."""
 import copy
 import re
+import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -31,10 +33,11 @@ def recipe(options, lmdb_pairs):
 def compare(tmp_path, monkeypatch, capsys, close_log):
     """Return ``compare(opt, *flags) -> (status, stderr)``; a training would be an error."""
 
-    def no_training(*_):
+    def no_training(*_, **__):
         raise AssertionError('a training was started')
 
-    monkeypatch.setattr(schedule.subprocess, 'Popen', no_training)
+    # only there: matplotlib, too, may start a process, to look for fonts
+    monkeypatch.setattr(schedule, 'subprocess', SimpleNamespace(**{**vars(subprocess), 'Popen': no_training}))
     monkeypatch.chdir(tmp_path)
 
     def run(opt, *flags):
