@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -62,9 +63,10 @@ def main() -> int:
     for name in args.environments:
         python = prepare(name, args)
         row = {'environment': name, 'what': ENVIRONMENTS[name].what, **facts(python), 'date': str(date.today()),
-               'commit': commit(), 'tests': args.tests, **run_tests(python, args, name)}
-        failed += len(row['failures'])
-        record(row, args.json)
+               'commit': commit(), 'tests': args.tests}
+        for counts in run_tests(python, args, name):
+            record({**row, **counts}, args.json)  # an interrupted run has its row, too
+        failed += len(counts['failures'])
     return int(failed > 0)
 
 
@@ -129,8 +131,8 @@ def output(command: list[object]) -> str:
     return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def run_tests(python: Path, args: argparse.Namespace, name: str) -> dict[str, Any]:
-    """Run every test file in a process of its own; return counts, failures and the time."""
+def run_tests(python: Path, args: argparse.Namespace, name: str) -> Iterator[dict[str, Any]]:
+    """Run every test file in a process of its own; yield counts, failures and the time so far after each."""
     counts, failures, start = Counter(), [], time.monotonic()
     files = test_files(args.tests)
     for number, file in enumerate(files, 1):
@@ -138,8 +140,9 @@ def run_tests(python: Path, args: argparse.Namespace, name: str) -> dict[str, An
         counts += found
         failures += bad
         print(f'{name} [{number}/{len(files)}] {file}: {dict(found)}', flush=True)
-    return {'files': len(files), **{key: counts[key] for key in ('passed', 'failed', 'skipped')}, 'failures': failures,
-            'minutes': round((time.monotonic() - start) / 60, 1)}
+        yield {'files': number, 'files_asked_for': len(files), 'failures': failures,
+               **{key: counts[key] for key in ('passed', 'failed', 'skipped')},
+               'minutes': round((time.monotonic() - start) / 60, 1)}
 
 
 def test_files(paths: list[str]) -> list[str]:
@@ -195,7 +198,8 @@ def page(rows: list[dict[str, Any]]) -> str:
     rule = f'| {" | ".join(["---"] * (len(rows) + 1))} |'
     first, _, rest = columns[0].partition('\n')
     text = [INTRODUCTION, f'{first}\n{rule}\n{rest}']
-    text += [f'- **{row["environment"]}**: {row["what"]}; {row["files"]} test files.' for row in rows]
+    text += [f'- **{row["environment"]}**: {row["what"]}; {row["files"]} of '
+             f'{row["files_asked_for"]} test files were run.' for row in rows]
     text += ['', *(f'- failed in {row["environment"]}: `{name}`' for row in rows for name in row['failures'])]
     return '\n'.join(text).rstrip() + '\n'
 
