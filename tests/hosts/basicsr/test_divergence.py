@@ -9,7 +9,7 @@ import pytest
 import torch
 
 REAL = Path(__file__).parents[4] / 'shared' / 'weights' / 'vgg19_to_conv3_1.pth'
-STEPS = 100
+STEPS = 80
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def collapsing(options, lmdb_pairs, train):
         opt['network_g'].update(num_block=2)
         opt['datasets']['train'].update(gt_size=24, batch_size_per_gpu=4, dataset_enlarge_ratio=50)
         opt['train']['optim_g']['lr'] = 2e-3
-        opt['train']['scheduler']['milestones'] = [60, 80]
+        opt['train']['scheduler']['milestones'] = [50, 65]
         roots = {key: root.removesuffix('.lmdb') for key, root in lmdb_pairs(2).items()}
         opt['datasets']['val'] = {'name': 'Val', 'type': 'PairedImageDataset', **roots, 'io_backend': {'type': 'disk'}}
         opt['val'] = {'val_freq': STEPS, 'save_img': False, 'metrics': {
