@@ -21,6 +21,7 @@ def collapsing(options, lmdb_pairs, train):
         opt['name'] = f'collapse_{loss_weight}_{"_".join(history)}'
         opt['network_g'].update(num_block=2)
         opt['datasets']['train'].update(gt_size=24, batch_size_per_gpu=4, dataset_enlarge_ratio=50)
+        opt['train']['ema_decay'] = 0  # the average of so few iterations is the start
         opt['train']['optim_g']['lr'] = 2e-3
         opt['train']['scheduler']['milestones'] = [50, 65]
         roots = {key: root.removesuffix('.lmdb') for key, root in lmdb_pairs(2).items()}
