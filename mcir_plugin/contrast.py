@@ -12,6 +12,7 @@ from mcir_plugin.errors import StateError
 from mcir_plugin.formats import require_readable
 from mcir_plugin.history import HistoryBank, Moments, Schedule, Uncertainty, Window
 from mcir_plugin.losses import FeatureLoss
+from mcir_plugin.losses.gradient_ratio import gradient_ratio
 from mcir_plugin.losses.inputs import like_output
 
 FORMAT = 1
@@ -25,10 +26,15 @@ class Record:
         term (Tensor | None): The term as it was added to the total, detached, 0-d.
         distances (dict[int, Tensor]): Per position in the bank, its latest weighted feature distance, 0-d, >= 0.
             Without a bank, per negative of the loss.
+        grad_ratio (Tensor | None): Norm of the term's gradient at the output over that of the loss that it joins, as
+            added, 0-d, >= 0; of the latest step in which it was measured.
+        measured (bool): Whether that was the latest step.
     """
 
     term: Tensor | None = None
     distances: dict[int, Tensor] = field(default_factory=dict)
+    grad_ratio: Tensor | None = None
+    measured: bool = False
 
 
 class ContrastTerm:
@@ -41,8 +47,9 @@ class ContrastTerm:
         bank (HistoryBank | None): Makes the negatives. None for a loss that has no history, such as CRLoss.
         loss (FeatureLoss): Scores the output against them.
         schedule (Schedule | None): When the term acts and with which weight. Default: always.
-        max_ratio (float | None): Bounds the size of the term to this multiple of ``reference``, by scaling it down.
-            Default: None, unbounded as published.
+        max_ratio (float | None): Bounds the norm of the term's gradient at the output to this multiple of that of the
+            loss that it joins (``reference``), by scaling the term down. Below 1, a step along both still lowers that
+            loss at the output. Default: None, unbounded as published.
         window (Window | None): Scores a random window of the images instead of all of them. Default: None.
         uncertainty (Uncertainty | None): Makes :attr:`pixel_weight` from the negatives, which are made anyway.
             Default: None.
@@ -76,6 +83,7 @@ class ContrastTerm:
         self.window = window
         self.uncertainty = uncertainty
         self.record = Record()
+        self._bounded = 0  # calls of bounded
 
     @property
     def num_negatives(self) -> int:
@@ -99,14 +107,15 @@ class ContrastTerm:
             pred (Tensor): of shape (N, C, H, W) or (N, T, C, H, W): the output that is pushed away from the past.
             *inputs (Any): What the network was called with. The first tensor in them is the lq of losses that read it.
             step (int): Current iteration, counted from 1.
-            reference (Tensor | None): The loss that the term joins, for ``max_ratio``.
+            reference (Tensor | None): The loss that the term joins, with its graph; for ``max_ratio`` and for
+                ``record.grad_ratio``.
             gt (Tensor | None): Ground truth of the shape of ``pred``, for losses that read it.
             select (Callable | None): See :meth:`HistoryBank.negatives`.
             lr_ratio (float | None): The learning rate over its initial value, for a schedule that follows it.
             **kwargs (Any): Keyword arguments of the network.
         """
         term = self.score(pred, *inputs, step=step, gt=gt, select=select, lr_ratio=lr_ratio, **kwargs)
-        return None if term is None else self.bounded(term, reference)
+        return None if term is None else self.bounded(term, reference, pred)
 
     def score(self, pred: Tensor, *inputs: Any, step: int, gt: Tensor | None = None,
               select: Callable[[Any], Tensor] | None = None, lr_ratio: float | None = None,
@@ -143,19 +152,37 @@ class ContrastTerm:
             self.pixel_weight = self.uncertainty.weight(moments.spread(), self.schedule.share(step, lr_ratio))
         return term
 
-    def bounded(self, term: Tensor, reference: Tensor | None) -> Tensor:
-        """Return the term, scaled down where it exceeds ``max_ratio`` times the reference.
+    def bounded(self, term: Tensor, reference: Tensor | None, pred: Tensor) -> Tensor:
+        """Return the term, scaled down where its gradient exceeds ``max_ratio`` times that of the reference.
+
+        Without ``max_ratio`` it is returned as it is, and the ratio of the gradients is measured now and then, for
+        ``record.grad_ratio``: in the first ten calls and in every tenth.
 
         Args:
             term (Tensor): What :meth:`score` returned.
-            reference (Tensor | None): The loss that the term joins.
+            reference (Tensor | None): The loss that the term joins, with its graph. None measures and bounds nothing.
+            pred (Tensor): What both were computed from.
+
+        Raises:
+            ValueError: If ``reference`` has no graph that leads to ``pred``, and ``max_ratio`` needs one.
         """
-        if self.max_ratio is not None and reference is not None:
-            limit = self.max_ratio * reference.detach().abs()
-            tiny = torch.finfo(term.dtype).tiny
-            term = term * (limit / term.detach().abs().clamp_min(tiny)).clamp(max=1)
+        self.record.measured = False
+        if reference is None or not term.requires_grad or not self._measures(reference):
+            return term
+        ratio = gradient_ratio(term, reference, pred)
+        if self.max_ratio is not None:
+            tiny = torch.finfo(ratio.dtype).tiny
+            term = term * (self.max_ratio / ratio.clamp_min(tiny)).clamp(max=1)
+            ratio = ratio.clamp(max=self.max_ratio)
             self.record.term = term.detach()
+        self.record.grad_ratio, self.record.measured = ratio, True
         return term
+
+    def _measures(self, reference: Tensor) -> bool:
+        """Return whether this call compares gradients, which costs one more backward pass of the reference."""
+        self._bounded += 1
+        now_and_then = self._bounded <= 10 or self._bounded % 10 == 0
+        return self.max_ratio is not None or (now_and_then and reference.requires_grad)
 
     def update(self, step: int, pred: Tensor | None = None, gt: Tensor | None = None) -> list[int]:
         """Refresh the history; call it after the optimizer step. See :meth:`HistoryBank.update`.

@@ -39,7 +39,8 @@ def reference() -> str:
               f'#### `weight_schedule`\n\n{variants_table(WEIGHT_BLOCKS)}',
               f'#### `uncertainty`\n\n{UncertaintyOptions.__doc__}\n\n{reference_table(UncertaintyOptions)}',
               f'#### `preset`\n\n{preset_table()}']
-    parts += [f'### `{name}`\n\n{cleandoc(block.__doc__)}\n\n{reference_table(block)}' for name, block in BESIDE.items()]
+    parts += [f'### `{name}`\n\n{cleandoc(block.__doc__)}\n\n{reference_table(block)}'
+              for name, block in BESIDE.items()]
     return '\n'.join(parts)
 
 

@@ -83,20 +83,45 @@ def test_schedule_multiplies_the_term_and_lets_it_rest():
 
 
 @pytest.mark.parametrize('max_ratio', [0.01, 0.5, 1e6])
-def test_max_ratio(max_ratio):
+def test_max_ratio_bounds_the_gradient_at_the_output(max_ratio):
+    """Scaled by what norms of gradients, taken apart and by hand, say; the criterion's gradient stays what it is."""
+    net = network()
+    lq, gt = torch.rand(2, 1, 3, 8, 8, dtype=torch.float64)
+    pred = net(lq).detach().requires_grad_()
+    free = make_term(net)(pred, lq, step=1)
+    pull, = torch.autograd.grad(free, pred)
+    pixel = torch.sign(pred.detach() - gt) / gt.numel()  # the gradient of L1
+    scale = min(1, max_ratio * (pixel.norm() / pull.norm()).item())
+    term = make_term(net, max_ratio=max_ratio)
+    loss = (pred - gt).abs().mean()
+    value = term(pred, lq, step=1, reference=loss)
+    total, = torch.autograd.grad(loss + value, pred)
+    assert value.item() == pytest.approx(free.item() * scale, rel=1e-5)
+    assert torch.allclose(total, pixel + scale * pull, rtol=1e-5)
+    assert term.record.term.item() == value.item()
+    assert term.record.grad_ratio.item() == pytest.approx(min(max_ratio, (pull.norm() / pixel.norm()).item()), rel=1e-5)
+
+
+def test_without_max_ratio_gradients_are_compared_now_and_then_and_change_nothing():
+    net = network()
+    lq, gt = torch.rand(2, 1, 3, 8, 8, dtype=torch.float64)
+    term, silent = make_term(net), make_term(net)
+    measured = []
+    for step in range(1, 32):
+        pred = net(lq)
+        value = term(pred, lq, step=step, reference=(pred - gt).abs().mean())
+        assert value.item() == silent(pred, lq, step=step).item() and silent.record.grad_ratio is None
+        measured += [step] if term.record.measured else []
+    assert measured == [*range(1, 11), 20, 30] and term.record.grad_ratio > 0
+
+
+def test_max_ratio_needs_the_loss_with_its_graph():
     net = network()
     lq = torch.rand(1, 3, 8, 8, dtype=torch.float64)
-    free, bounded = make_term(net), make_term(net, max_ratio=max_ratio)
-    reference = torch.tensor(0.2, dtype=torch.float64)
-    grads = []
-    for term in (free, bounded):
-        net.zero_grad()
-        value = term(net(lq), lq, step=1, reference=reference)
-        value.backward()
-        grads.append(torch.cat([p.grad.flatten() for p in net.parameters()]))
-    scale = min(1, max_ratio * 0.2 / abs(free.record.term.item()))
-    assert bounded.record.term.item() == pytest.approx(free.record.term.item() * scale)
-    assert torch.allclose(grads[1], grads[0] * scale)
+    term = make_term(net, max_ratio=0.1)
+    for reference in (torch.tensor(0.2), torch.tensor(0.2, requires_grad=True)):
+        with pytest.raises(ValueError, match='reference must be'):
+            term(net(lq), lq, step=1, reference=reference)
 
 
 def test_record_names_the_drawn_copies():

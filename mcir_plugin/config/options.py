@@ -52,10 +52,10 @@ class HistoryOptions:
                                              'and its end.', Variant(WEIGHT_BLOCKS, 'shape'), shown='constant')
     uncertainty: dict[str, Any] | None = option(None, 'Weight the pixel criterion by the spread of the negatives. ~ is '
                                                 'the plain criterion.', Maybe(Block(UncertaintyOptions)))
-    max_ratio: float | None = option(None, 'Bound the size of the term to this multiple of the criterion it joins.',
-                                     Maybe(Number(above=0)))
-    warn_ratio: float = option(0.5, 'Warn once when the term exceeds this multiple of the criterion it joins.',
-                               Number(above=0))
+    max_ratio: float | None = option(None, 'Bound the gradient of the term at the output to this multiple of that '
+                                     'of the criterion it joins. 0.1 is safe.', Maybe(Number(above=0)))
+    warn_ratio: float = option(0.5, 'Warn once when the gradient of the term at the output exceeds this multiple of '
+                               'that of the criterion it joins.', Number(above=0))
     seed: int | None = option(None, 'Seed of draws and random initialisations. ~ is manual_seed.',
                               Maybe(Number(0, 2**32 - 1, integer=True)))
     dtype: str | None = option(None, 'Precision in which negatives are stored. ~ is that of the network.',

@@ -113,7 +113,19 @@ class HistoryBank(nn.Module):
             ``drawn`` tells which of the N they are.
         """
         self.drawn = self.draw()
-        return self._outputs(self.drawn, select or _first_output, inputs, kwargs)
+        return self.outputs(self.drawn, *inputs, select=select, **kwargs)
+
+    @torch.no_grad()
+    def outputs(self, positions: tuple[int, ...], /, *inputs: Any,
+                select: Callable[[Any], Tensor] | None = None, **kwargs: Any) -> Iterator[Tensor]:
+        """Run given copies, without a draw; ``positions`` counts from 0, the rest is as for :meth:`negatives`."""
+        select = select or _first_output
+        for index in positions:
+            if self.degrade:
+                given = self.degrade.inputs(index, inputs, kwargs)
+                yield select(self._running.run(self.copies[0], *given))
+            else:
+                yield select(self._running.run(self.copies[index], inputs, kwargs))
 
     @torch.no_grad()
     def update(self, current_iter: int, pred: Tensor | None = None, gt: Tensor | None = None) -> list[int]:
@@ -192,16 +204,6 @@ class HistoryBank(nn.Module):
                 'update_iter (or num_negatives) as before, or begin a new run from the saved network '
                 '(path.pretrain_network_g) instead of resuming.')
         return super().load_state_dict(state_dict, strict, assign)
-
-    @torch.no_grad()
-    def _outputs(self, drawn: tuple[int, ...], select: Callable[[Any], Tensor], inputs: tuple[Any, ...],
-                 kwargs: dict[str, Any]) -> Iterator[Tensor]:
-        for index in drawn:
-            if self.degrade:
-                given = self.degrade.inputs(index, inputs, kwargs)
-                yield select(self._running.run(self.copies[0], *given))
-            else:
-                yield select(self._running.run(self.copies[index], inputs, kwargs))
 
 
 def _require_one_copy(update_iter: int | Sequence[int], negatives_per_iter: int | str, refresh: Any) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mcir_plugin.contrast import ContrastTerm
 from mcir_plugin.errors import McirError
+from mcir_plugin.hosts.diagnosis import Trace
 from mcir_plugin.hosts.outputs import Path, Select, View, follow, is_copy_of, leaves, view_of
 from mcir_plugin.hosts.weighting import with_weight
 
@@ -79,13 +80,17 @@ class StepContrast:
         network (nn.Module): The network under training, as the model calls it.
         lr_ratio (Callable | None): Returns the learning rate over its initial value, for a schedule that follows it.
             Default: None.
+        inspect (Callable | None): Called when the term has joined the criterion, before any gradient is computed.
+            Default: None.
     """
 
-    def __init__(self, term: ContrastTerm, network: nn.Module, lr_ratio: Callable[[], float] | None = None) -> None:
+    def __init__(self, term: ContrastTerm, network: nn.Module, lr_ratio: Callable[[], float] | None = None,
+                 inspect: Callable[[], None] | None = None) -> None:
         self.term = term
         self.capture = Capture(network)
         self.step = 0
         self._lr_ratio = lr_ratio
+        self._inspect = inspect
         self._begin(0)
 
     def begin(self, step: int) -> None:
@@ -144,9 +149,18 @@ class StepContrast:
             return value
         self.paired, self.pred, self.gt = True, pred.detach(), gt
         (_, term), self._scored = self._scored, None
-        term = None if term is None else self.term.bounded(term, value)
+        term = None if term is None else self.term.bounded(term, value, pred)
         self.value, self.added, self.total = value, term, value if term is None else value + term
+        if self._inspect is not None:
+            self._inspect()
         return self.total
+
+    def trace(self) -> Trace:
+        """Return what this step leaves behind, to look into it later."""
+        inputs, kwargs, select = self._called
+        value, added = (part if part is None else part.detach() for part in (self.value, self.added))
+        return Trace(self.step, inputs, kwargs, select, self.pred, self.gt, value, added,
+                     () if self.term.bank is None else self.term.bank.drawn)
 
     def join_first(self, value: Any, pred: Tensor, gt: Tensor) -> Any:
         """Return what a criterion returned, with the term added to it or to the first tensor of a tuple.
@@ -172,6 +186,7 @@ class StepContrast:
                              'process the output of the network before the loss? Then spn_opt cannot be used with it.')
             return False
         call, select = found
+        self._called = call.inputs, call.kwargs, select
         lr_ratio = self._lr_ratio() if self._lr_ratio and self.term.schedule.needs_lr else None
         self._scored = pred, self.term.score(pred, *call.inputs, step=self.step, gt=gt, select=select,
                                              lr_ratio=lr_ratio, **call.kwargs)
@@ -180,6 +195,7 @@ class StepContrast:
     def _begin(self, step: int) -> None:
         self.step = step
         self._scored: tuple[Tensor, Tensor | None] | None = None
+        self._called: tuple[tuple[Any, ...], dict[str, Any], Select | None] = (), {}, None
         self.asked = self.paired = False
         self.unpaired = ''
         self.pred: Tensor | None = None

@@ -3,7 +3,7 @@ import weakref
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_flatten  # tree_leaves is not in torch 2.1
 
 
 def images(*shape, seed=0):
@@ -46,7 +46,7 @@ class Made(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         output = func(*args, **kwargs or {})
-        self.made += [weakref.ref(tensor) for tensor in tree_leaves(output)
+        self.made += [weakref.ref(tensor) for tensor in tree_flatten(output)[0]
                       if isinstance(tensor, torch.Tensor) and tensor.numel() >= self.size]
         return output
 

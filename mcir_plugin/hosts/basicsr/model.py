@@ -13,18 +13,17 @@ from mcir_plugin.config import ContrastConfig, read_contrast
 from mcir_plugin.contrast import ContrastTerm
 from mcir_plugin.errors import McirError
 from mcir_plugin.hosts import term
-from mcir_plugin.hosts.basicsr import resume, summary, weight_maps
+from mcir_plugin.hosts.basicsr import guard, resume, summary, weight_maps
 from mcir_plugin.hosts.basicsr.compat.saving import extra_state
-from mcir_plugin.hosts.basicsr.guard import Images, images_of, require_finite
 from mcir_plugin.hosts.criterion import CompositeCriterion, StepContrast
-from mcir_plugin.hosts.guard import RatioWatch
+from mcir_plugin.hosts.guard import RatioWatch, RiseWatch
 from mcir_plugin.hosts.late import LateValues
 from mcir_plugin.hosts.learning_rate import relative_lr
 from mcir_plugin.hosts.weighting import require_weight
 from mcir_plugin.losses import LOSSES
 
 CRITERIA = ('cri_pix', 'cri_perceptual')
-CRITERION = 'criterion'  # among late values: what the term joins, before it did
+CRITERION, GRADIENTS = 'criterion', 'gradients'  # among late values: what the term joins, and how they compare
 
 
 class NothingToAttachError(McirError, ValueError):
@@ -36,11 +35,15 @@ class HistoryMixin:
 
     Attributes:
         contrast (StepContrast): The term and the state of the running step.
+        files (tuple[str, ...]): Names of the samples of the running step.
+        joined (str): Name in the log of what the term joins.
     """
 
     contrast: StepContrast
+    files: tuple[str, ...] = ()
+    joined = 'l_pix'
     _told = False
-    _late: tuple[LateValues, Images] | None = None
+    _late: tuple[LateValues, guard.Step] | None = None
 
     def init_training_settings(self) -> None:
         """Let the model build its losses and optimizers, then wrap the first criterion there is."""
@@ -58,11 +61,20 @@ class HistoryMixin:
         if config.history.uncertainty is not None:
             require_weight(getattr(self, name), name, 'train.history_opt.uncertainty')
         self.contrast = StepContrast(build_term(self, config), self.net_g,
-                                     lambda: relative_lr(self.optimizers, self.net_g))
+                                     lambda: relative_lr(self.optimizers, self.net_g),
+                                     lambda: guard.require_finite_sum(self))
+        guard.require_finite_start(self)
         setattr(self, name, CompositeCriterion(getattr(self, name), self.contrast))
         self._watch = RatioWatch(config.history.warn_ratio, config.history.max_ratio is not None,
-                                 get_root_logger().warning, lower_bound=self.contrast.term.loss.lower_bound)
+                                 get_root_logger().warning, lower_bound=self.contrast.term.loss.lower_bound,
+                                 loss_weight=self.contrast.term.loss.loss_weight)
+        self._rise = RiseWatch(get_root_logger().warning)
         summary.log_attachment(self, name, config)
+
+    def feed_data(self, data: Any) -> None:
+        """Remember the names of the samples, for messages."""
+        self.files = guard.files_of(data)
+        super().feed_data(data)
 
     def optimize_parameters(self, current_iter: int) -> None:
         """Run the model's own step between :meth:`StepContrast.begin` and :meth:`StepContrast.finish`."""
@@ -80,8 +92,10 @@ class HistoryMixin:
         self._judge()
         contrast, joined = self.contrast, self._joined_name(loss_dict)
         split = summary.split_losses(loss_dict, joined, contrast, self._logs_now())
-        criterion = {CRITERION: contrast.value} if contrast.paired else {}
-        self._late = LateValues(contrast.step, {**split, **criterion}), images_of(self)
+        own = {CRITERION: contrast.value} if contrast.paired else {}
+        if contrast.added is not None and contrast.term.record.measured:
+            own[GRADIENTS] = contrast.term.record.grad_ratio
+        self._late = LateValues(contrast.step, {**split, **own}), guard.step_of(self)
         if self._late[0].arrived or self._logs_now():
             self._judge()
         return self._printed(split, joined) if self._logs_now() else OrderedDict(split)
@@ -92,22 +106,26 @@ class HistoryMixin:
         if self.contrast.paired:
             value = self.contrast.value.item() if joined is None else log_dict[joined]
             log_dict['spn/ratio'] = abs(log_dict['l_spn']) / max(abs(value), 1e-12)
+            log_dict.update(summary.gradients(self.contrast))
         return OrderedDict({**log_dict, **summary.ages(self.contrast)})
 
     def _judge(self) -> None:
         """Stop at a loss that is not finite, warn of a term that outgrows its criterion."""
         if self._late is None:
             return
-        (late, images), self._late = self._late, None
+        (late, step), self._late = self._late, None
         losses = late.read()
-        criterion = losses.pop(CRITERION, None)
-        require_finite(self, losses, late.step, images)
-        if criterion is not None:
-            self._watch(abs(losses['l_spn']) / max(abs(criterion), 1e-12), late.step)
+        criterion, ratio = losses.pop(CRITERION, None), losses.pop(GRADIENTS, None)
+        guard.require_finite(self, losses, step)
+        if ratio is not None:
+            self._watch(ratio, late.step)
+        if step.trace.added is not None:
+            self._rise(criterion, losses['l_spn'], late.step)
 
     def _joined_name(self, loss_dict: dict[str, torch.Tensor]) -> str | None:
         """Return the name in the log of the value that holds criterion plus term; say once if there is none."""
         name = next((k for k, v in loss_dict.items() if summary.is_same(v, self.contrast.total)), None)
+        self.joined = name or self.joined
         if name is None and self.contrast.paired and not self._told:
             self._told = True
             get_root_logger().warning('The model does not log the value of its criterion by itself (a sum, or scaled): '

@@ -85,6 +85,12 @@ def is_same(logged: Any, total: Tensor | None) -> bool:
     return isinstance(logged, Tensor) and total is not None and logged.data_ptr() == total.data_ptr()
 
 
+def gradients(contrast: StepContrast) -> dict[str, float]:
+    """Return ``spn/grad_ratio``, the gradient of the term over that of what it joins, as it was measured last."""
+    ratio = contrast.term.record.grad_ratio
+    return {} if ratio is None else {'spn/grad_ratio': ratio.item()}
+
+
 def ages(contrast: StepContrast) -> dict[str, float]:
     """Return ``spn/age_k``, iterations since past copy k was refreshed, and what the refresh rule has measured."""
     ages = {f'spn/age_{k + 1}': float(age) for k, age in enumerate(contrast.term.ages(contrast.step))}

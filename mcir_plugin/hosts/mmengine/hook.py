@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from mcir_plugin.config import ConfigError, HistoryOptions
 from mcir_plugin.contrast import ContrastTerm
 from mcir_plugin.hosts.criterion import StepContrast
-from mcir_plugin.hosts.guard import RatioWatch, TrainingDivergedError
+from mcir_plugin.hosts.guard import RatioWatch, RiseWatch
 from mcir_plugin.hosts.learning_rate import relative_lr
-from mcir_plugin.hosts.mmengine.attachment import TERM, TOTAL, Attachment, bare_model, find_losses, find_network
+from mcir_plugin.hosts.mmengine.attachment import TERM, Attachment, bare_model, find_losses, find_network
+from mcir_plugin.hosts.mmengine.guard import FiniteGuard, names_of
 from mcir_plugin.hosts.mmengine.options import WHERE, read_names, read_options
 from mcir_plugin.hosts.mmengine.registry import MODELS, SCOPE
 from mcir_plugin.hosts.mmengine.steps import StepCounter
@@ -84,10 +85,14 @@ class HistoryNegativeHook(Hook):
         self.steps = StepCounter(runner.optim_wrapper, network)
         history = self._history_within(runner)
         self.contrast = StepContrast(self._build_term(runner, network, history), network,
-                                     lambda: relative_lr([self.steps.optimizer], network))
+                                     lambda: relative_lr([self.steps.optimizer], network),
+                                     lambda: self._guard.inspect())
+        self._guard = FiniteGuard(runner, self.contrast, network, names_of(self.network))
         self._attachment = Attachment(model, losses, self.contrast)
         self._watch = RatioWatch(history.warn_ratio, history.max_ratio is not None, runner.logger.warning,
-                                 f'{WHERE}.spn', f'{WHERE}.history', self.contrast.term.loss.lower_bound)
+                                 self._guard.names, self.contrast.term.loss.lower_bound,
+                                 self.contrast.term.loss.loss_weight)
+        self._rise = RiseWatch(runner.logger.warning, self._guard.names)
         self._idle = False
         self._restore(runner)
         term = self.contrast.term
@@ -103,7 +108,8 @@ class HistoryNegativeHook(Hook):
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None,
                          outputs: dict[str, Any] | None = None) -> None:
         """Stop at NaN; log; refresh the history if the optimizer has stepped."""
-        self._require_finite(runner, outputs or {})
+        scalars = {name: float(v.detach()) for name, v in (outputs or {}).items() if isinstance(v, Tensor)}
+        self._guard.require(scalars)
         self._log(runner.message_hub, outputs or {})
         stepped = self.steps.taken()
         if stepped and not self.contrast.asked and not self._idle:
@@ -168,9 +174,12 @@ class HistoryNegativeHook(Hook):
         contrast = self.contrast
         if contrast.added is not None:
             added, value = float(contrast.added.detach()), float(contrast.value.detach().mean())
-            ratio = abs(added) / max(abs(value), 1e-12)
-            self._watch(ratio, contrast.step)
-            hub.update_scalar('train/spn/ratio', ratio)
+            self._rise(value, added, contrast.step)
+            hub.update_scalar('train/spn/ratio', abs(added) / max(abs(value), 1e-12))
+            if contrast.term.record.measured:
+                ratio = float(contrast.term.record.grad_ratio)
+                self._watch(ratio, contrast.step)
+                hub.update_scalar('train/spn/grad_ratio', ratio)
             if TERM not in outputs:
                 hub.update_scalar(f'train/{TERM}', added)
             for k, distance in sorted(contrast.term.record.distances.items()):
@@ -188,16 +197,6 @@ class HistoryNegativeHook(Hook):
         every = (self.config.history.uncertainty or {}).get('visualize_iter')
         if is_main_process() and is_due(self.contrast, every):
             runner.visualizer.add_image('uncertainty', picture(self.contrast)[..., ::-1], self.contrast.step)
-
-    def _require_finite(self, runner: Any, outputs: Mapping[str, Any]) -> None:
-        scalars = {name: float(v.detach()) for name, v in outputs.items() if isinstance(v, Tensor)}
-        bad = sorted((name for name, value in scalars.items() if not math.isfinite(value)), key=TOTAL.__eq__)
-        if bad:
-            raise TrainingDivergedError(
-                f'{bad[0]} is {scalars[bad[0]]} at iteration {runner.iter + 1}. The history and the checkpoints do not '
-                'hold this step. Usual remedies: a lower learning rate, clip_grad; if loss_spn is the first, a lower '
-                f'{WHERE}.spn.loss_weight or {WHERE}.history.max_ratio. Continue from the last good checkpoint with '
-                'resume=True.')
 
     def _require_place(self, runner: Any) -> None:
         """Refuse a place after the CheckpointHook, which would save the history one step late."""

@@ -489,7 +489,7 @@ def test_term_larger_than_its_criterion_is_a_warning(options, check):
     opt['train']['spn_opt']['loss_weight'] = 30.0
     verdict = check(opt)
     assert verdict.status == 0
-    assert 'WARNING: The contrastive term is' in verdict.stage('first steps')
+    assert 'WARNING: The contrastive term pulls' in verdict.stage('first steps')
 
 
 # ----------------------------------------------- folders of images ---------------------------------------------- #

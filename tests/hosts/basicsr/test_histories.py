@@ -40,7 +40,7 @@ def test_one_past_network_in_the_state_and_in_the_log(options, train):
     assert {name.split('.')[1] for name in bank if name.startswith('copies.')} == {'0'}
     assert '1 past copies of EDSR on 5 inputs, 4 of them degraded by noise' in run.log.replace('\n\t', ' ')
     assert {name for name in run.lines()[4] if name.startswith('spn/')} == {
-        'spn/ratio', 'spn/age_1', *(f'spn/dist_{k}' for k in range(1, 6))}
+        'spn/ratio', 'spn/grad_ratio', 'spn/age_1', *(f'spn/dist_{k}' for k in range(1, 6))}
 
 
 def share(values):

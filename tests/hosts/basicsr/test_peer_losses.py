@@ -111,7 +111,9 @@ def test_a_bounded_term_is_warned_about_in_other_words(options, train):
 
 def test_max_ratio_bounds_a_positive_term(options, train):
     lines = train(with_loss(options(total_iter=3), 'CRLoss', max_ratio=0.01)).lines()
-    assert all(values['spn/ratio'] == pytest.approx(0.01, rel=1e-3) for values in lines.values())
+    free = train(with_loss(options(total_iter=3), 'CRLoss')).lines()
+    assert all(values['spn/grad_ratio'] == pytest.approx(0.01, rel=1e-3) for values in lines.values())
+    assert lines[1]['l_spn'] == pytest.approx(free[1]['l_spn'] * 0.01 / free[1]['spn/grad_ratio'], rel=1e-3)
 
 
 def test_loss_of_another_type_fails_with_one_sentence(options, tmp_path, monkeypatch, capsys):

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.hooks import Hook
 from mmengine.optim.optimizer import amp_optimizer_wrapper
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -132,13 +133,36 @@ def test_infinite_loss_stops_before_history_and_checkpoints_hold_it(config, buil
     monkeypatch.setattr(pixel_loss, 'forward', forward)
     with pytest.raises(TrainingDivergedError, match='loss_pix is inf at iteration 4.*resume=True'):
         run.runner.train()
-    assert sorted(path.name for path in Path(run.runner.work_dir).glob('*.pth')) == ['iter_2.pth']
+    assert sorted(path.name for path in Path(run.runner.work_dir).glob('*.pth')) == [
+        'diverged_iter_4_rank0.pth', 'iter_2.pth']
     assert all(parameter.isfinite().all() for parameter in run.hook.contrast.term.bank.parameters())
 
 
-def test_nan_of_the_negatives_names_the_term(config, train):
-    with pytest.raises(TrainingDivergedError, match='loss_spn is nan at iteration 1'):
+def test_nan_of_the_negatives_names_the_term_and_the_negative(config, train):
+    with pytest.raises(TrainingDivergedError, match='loss_spn is nan at iteration 1.* in the output of negative 1'):
         train(config(model={'generator': {'type': 'TinySR', 'broken_past': True}}))
+
+
+def test_weights_that_are_not_finite(config, build):
+    """Before training they are refused; those of a later step are named, and a snapshot is kept."""
+    run = build(config())
+    run.runner.model.generator.head.weight.data[0, 0, 0, 0] = float('nan')
+    with pytest.raises(ConfigError, match='generator: its weights are not finite: head.weight'):
+        run.runner.train()
+
+
+def test_weights_that_become_nan_in_training(config, build):
+    class Break(Hook):
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            if runner.iter == 1:
+                runner.model.generator.head.weight.data[0, 0, 0, 0] = float('nan')
+
+    run = build(config())
+    run.runner.register_hook(Break(), 'LOWEST')
+    with pytest.raises(TrainingDivergedError, match='loss_pix is nan at iteration 3.*in the weights of generator: '):
+        run.runner.train()
+    saved = torch.load(Path(run.runner.work_dir) / 'diverged_iter_3_rank0.pth', weights_only=True)
+    assert saved['output'].isnan().any() and all(image.isfinite().all() for image in saved['inputs'])
 
 
 def test_warns_once_about_a_term_that_outgrows_its_criterion(config, train):

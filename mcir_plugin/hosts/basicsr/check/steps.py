@@ -145,7 +145,7 @@ def _optimize(model: Any, step: int) -> None:
     try:
         model.optimize_parameters(step)
     except TrainingDivergedError as error:  # it names a snapshot that a check does not keep
-        raise StepError(str(error).partition('. ')[0]) from error
+        raise StepError(str(error).partition(' Remedies:')[0]) from error
     bad = [f'{name} {value}' for name, value in model.get_current_log().items() if not math.isfinite(value)]
     if bad:
         raise StepError(f'not finite in the first steps: {listed(bad)}. Look at the learning rate and the data')
