@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from mcir_plugin.config import LOSS_BLOCKS, HistoryOptions, reference_table
+from mcir_plugin.config.extractors import EXTRACTOR_BLOCKS
 from mcir_plugin.config.negatives import DEGRADE_BLOCKS, UncertaintyOptions
 from mcir_plugin.config.reference import preset_table, variants_table
 from mcir_plugin.config.refresh import REFRESH_BLOCKS
@@ -24,6 +25,7 @@ def reference() -> str:
     """Return the Markdown of all option blocks."""
     parts = [f'### `train.spn_opt: {{type: {name}}}`\n\n{block.__doc__.strip()}\n\n{reference_table(block)}'
              for name, block in LOSS_BLOCKS.items()]
+    parts += [f'#### `extractor`\n\n{variants_table(EXTRACTOR_BLOCKS)}']
     parts += [f'### `train.history_opt`\n\n{reference_table(HistoryOptions)}']
     parts += [f'#### `refresh: {{type: {name}}}`\n\n{block.__doc__.strip()}\n\n{reference_table(block)}'
               for name, block in REFRESH_BLOCKS.items()]

@@ -57,6 +57,18 @@ def test_type_decides_and_is_the_spn_loss_by_default():
     ({'type': 'PCLLoss', 'blur_sigma': []}, 'blur_sigma', 'empty'),
     ({'type': 'PCLLoss', 'eps': 1e-3}, 'eps', 'no effect with form: infonce. Remove it, or use form: ratio'),
     ({'type': 'PCLLoss', 'form': 'ratio', 'tau': 1}, 'tau', 'no effect with form: ratio'),
+    ({'extractor': 'vgg', 'layer_weights': {'a': 1}}, 'extractor.type', 'must be network or live'),
+    ({'extractor': {'type': 'network'}, 'layer_weights': {'a': 1}}, 'extractor.network', 'is missing'),
+    ({'extractor': {'type': 'network', 'network': {'type': 'A'}}, 'layer_weights': {'a': 1}}, 'extractor.weights',
+     'is missing'),
+    ({'extractor': {'type': 'network', 'network': 'A', 'weights': 'f'}, 'layer_weights': {'a': 1}},
+     'extractor.network', 'must be a mapping such as {type: UNetDiscriminatorSN'),
+    ({'extractor': {'type': 'network', 'network': {'type': 'A'}, 'weights': 'random:x'}, 'layer_weights': {'a': 1}},
+     'extractor.weights', 'must be random:<seed>'),
+    ({'extractor': {'type': 'live', 'nam': 'net_d'}, 'layer_weights': {'a': 1}}, 'extractor.nam', 'did you mean name?'),
+    ({'extractor': 'live'}, 'layer_weights', 'is missing; with train.spn_opt.extractor it names modules'),
+    ({'extractor': 'live', 'layer_weights': {'a': 1}, 'vgg_type': 'vgg16'}, 'vgg_type', 'no effect with'),
+    ({'extractor': 'live', 'layer_weights': {'a': 1}, 'use_input_norm': True}, 'use_input_norm', 'Remove one'),
     ({'margin': 0.1}, 'margin', 'no effect with form: difference. Remove it, or use form: hinge'),
     ({'form': 'ratio', 'margin_decay_iter': 5}, 'margin_decay_iter', 'form: hinge'),
     ({'form': 'hinge', 'tau': 2}, 'tau', 'form: infonce'),
@@ -75,6 +87,9 @@ def test_options_that_are_wrong_or_that_nothing_reads(given, path, words):
 
 @pytest.mark.parametrize('given', [
     {'form': 'hinge', 'margin': 0.2, 'margin_decay_iter': 100, 'gate': 'ground_truth'}, {'gate': 'ground_truth'},
+    {'extractor': 'live', 'layer_weights': {'conv1': 1}, 'range_norm': True}, {'extractor': None},
+    {'type': 'PCLLoss', 'layer_weights': {'a.b': 1}, 'extractor': {
+        'type': 'network', 'network': {'type': 'A', 'n': [1]}, 'weights': 'random:3'}},
     {'form': 'ratio', 'eps': 0.01}, {'form': 'infonce', 'tau': 0.5}, {'gate': None, 'form': 'ratio'},
     {'type': 'PCLLoss', 'form': 'ratio', 'eps': 0.1}, {'type': 'PCLLoss', 'tau': 3, 'domain': 'frequency'},
     {'type': 'CCRLoss', 'gamma': 0.1, 'lq_weight': 1, 'eps': 1}, {'type': 'CRLoss', 'eps': 0.1},

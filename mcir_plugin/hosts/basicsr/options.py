@@ -30,8 +30,8 @@ from mcir_plugin.config import (
 from mcir_plugin.hosts.basicsr.compat.swap import swapped
 from mcir_plugin.hosts.basicsr.evaluation.defaults import complete_test_options, require_known_metrics
 from mcir_plugin.hosts.basicsr.evaluation.metrics import OWN_METRICS
+from mcir_plugin.hosts.basicsr.extractor import require_extractor
 from mcir_plugin.hosts.basicsr.known_keys import warn_unknown_keys
-from mcir_plugin.losses.vgg_weights import load_weights
 
 NOTES: list[str] = []  # said as soon as BasicSR's log is open
 RESOLVED: dict[str, Any] = {}  # the options of this run, as they were handed to BasicSR
@@ -57,7 +57,7 @@ def parser_with_inheritance(host_parse: Callable[..., Any]) -> Callable[..., Any
 
     Raises:
         ConfigError: (by the wrapped function) if the options are wrong.
-        FeatureWeightsError: If the extractor's weights cannot be had; before any data is loaded.
+        FeatureWeightsError: If the extractor cannot be had; before any data is loaded.
     """
 
     @wraps(host_parse)
@@ -68,7 +68,7 @@ def parser_with_inheritance(host_parse: Callable[..., Any]) -> Callable[..., Any
         parsed = parse_resolved(host_parse, opt, args, root_path, is_train)
         contrast = read_contrast(opt) if is_train else None
         if contrast:
-            load_weights(contrast.spn.vgg_type, contrast.spn.vgg_weights, list(contrast.spn.layer_weights))
+            require_extractor(contrast.spn, opt)
         return parsed, args
 
     return parse_options

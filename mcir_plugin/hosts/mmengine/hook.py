@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mcir_plugin.config import ConfigError, HistoryOptions
 from mcir_plugin.contrast import ContrastTerm
 from mcir_plugin.hosts.criterion import StepContrast
+from mcir_plugin.hosts.extractor import build_extractor
 from mcir_plugin.hosts.guard import RatioWatch, TrainingDivergedError
 from mcir_plugin.hosts.learning_rate import relative_lr
 from mcir_plugin.hosts.mmengine.attachment import TERM, TOTAL, Attachment, bare_model, find_losses, find_network
@@ -131,7 +132,9 @@ class HistoryNegativeHook(Hook):
         self._saved = checkpoint.get(KEY, {}).get(self.network)
 
     def _build_term(self, runner: Any, network: nn.Module, history: HistoryOptions) -> ContrastTerm:
-        spn = {**self.config.spn.kwargs(), 'type': f'{SCOPE}.{self.config.spn.type}'}
+        extractor = build_extractor(self.config.spn, MMENGINE_MODELS.build,
+                                    lambda name: find_network(bare_model(runner.model), name, 'spn.extractor.name'))
+        spn = {**self.config.spn.kwargs(extractor), 'type': f'{SCOPE}.{self.config.spn.type}'}
         loss = MODELS.build(spn).to(next(network.parameters()).device)
         seed = torch.tensor(runner.seed)
         broadcast(seed)  # with diff_rank_seed every rank has its own

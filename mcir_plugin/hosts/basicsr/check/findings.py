@@ -7,7 +7,7 @@ import re
 import textwrap
 import traceback
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
@@ -87,13 +87,6 @@ def explain(error: Exception) -> list[str]:
         return [f'out of memory ({_short(str(error))}). Lower batch_size_per_gpu or gt_size; with SPN, history_opt '
                 'negatives_per_iter: 1, dtype: bfloat16 or device: cpu need less']
     return [f'{_cause(error)}, at {_place(error)}']
-
-
-def listed(names: Iterable[object], limit: int = 5) -> str:
-    """Return the first names and how many there are besides."""
-    shown = [str(name) for name in names]
-    more = f' and {len(shown) - limit} more' if len(shown) > limit else ''
-    return ', '.join(shown[:limit]) + more
 
 
 class LoggedWarnings(logging.Handler):

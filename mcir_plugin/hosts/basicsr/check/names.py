@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import basicsr.archs
@@ -16,13 +16,12 @@ from basicsr.utils.registry import (
     LOSS_REGISTRY,
     METRIC_REGISTRY,
     MODEL_REGISTRY,
-    Registry,
 )
 
-from mcir_plugin.config.errors import did_you_mean, show
 from mcir_plugin.hosts.basicsr.check.context import Context
 from mcir_plugin.hosts.basicsr.check.findings import Section, quiet
 from mcir_plugin.hosts.basicsr.check.settings import find
+from mcir_plugin.hosts.basicsr.lookup import lookup, misfits, unknown
 from mcir_plugin.hosts.basicsr.model import with_history
 
 OWN_BLOCKS = ('train.spn_opt', 'train.history_opt')  # read strictly already
@@ -34,38 +33,15 @@ def check_names(context: Context, section: Section) -> None:
     opt = context.opt
     model = lookup(MODEL_REGISTRY, opt['model_type'])
     if model is None:
-        section.problem(_unknown('model_type', opt['model_type'], MODEL_REGISTRY))
+        section.problem(unknown('model_type', opt['model_type'], MODEL_REGISTRY))
     elif context.contrast:
         with section.guard(), quiet():
             with_history(model)
     for where, block in find(opt, 'datasets.*'):
         if block.get('type') and lookup(DATASET_REGISTRY, block['type']) is None:
-            section.problem(_unknown(f'{where}.type', block['type'], DATASET_REGISTRY))
+            section.problem(unknown(f'{where}.type', block['type'], DATASET_REGISTRY))
     for text in (*_losses(opt), *_networks(opt), *_metrics(opt)):
         section.problem(text)
-
-
-def misfits(registry: Registry, block: Any, where: str, given: Mapping[str, Any] | None = None) -> Iterator[str]:
-    """Yield what is wrong with a block that names a class or function and its arguments.
-
-    Args:
-        registry (Registry): Where BasicSR looks the name up.
-        block (Mapping): ``type`` and the arguments.
-        where (str): Option path of the block.
-        given (Mapping | None): Arguments that BasicSR adds.
-    """
-    name = block.get('type')
-    found = lookup(registry, name)
-    if found is None:
-        yield _unknown(f'{where}.type', name, registry)
-        return
-    yield from _arguments(found, {**{k: v for k, v in block.items() if k != 'type'}, **(given or {})}, where)
-
-
-def lookup(registry: Registry, name: Any) -> Any:
-    """Return what is registered under a name, None if nothing is; BasicSR tries a second spelling."""
-    known = dict(iter(registry))  # a Registry has keys(), but no [name]
-    return known.get(str(name)) or known.get(f'{name}_basicsr')
 
 
 def _losses(opt: Mapping[str, Any]) -> Iterator[str]:
@@ -85,26 +61,3 @@ def _metrics(opt: Mapping[str, Any]) -> Iterator[str]:
         taken = inspect.signature(found).parameters if found else METRIC_INPUTS
         given = {name: None for name in METRIC_INPUTS if name in taken}
         yield from misfits(METRIC_REGISTRY, block, where, given)
-
-
-def _arguments(found: Callable[..., Any], given: Mapping[str, Any], where: str) -> Iterator[str]:
-    try:
-        parameters = inspect.signature(found).parameters.values()
-    except (TypeError, ValueError):  # written in C, or with a signature of its own making
-        return
-    taken = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    open_ended = any(p.kind == p.VAR_KEYWORD for p in parameters)
-    for name in given:
-        if name not in taken and not open_ended:
-            yield (f'{where}.{name}: {found.__name__} takes no such argument{did_you_mean(name, taken)}. '
-                   f'It takes {", ".join(taken)}')
-    for p in parameters:
-        if p.name in taken and p.default is p.empty and p.name not in given:
-            yield f'{where}.{p.name}: {found.__name__} needs it'
-
-
-def _unknown(where: str, name: Any, registry: Registry) -> str:
-    known = [key.removesuffix('_basicsr') for key, _ in registry]
-    return (f'{where}: received {show(name)}, but nothing of this name is registered{did_you_mean(name, known)}. '
-            'If another package brings it, name the modules that register it, for example imports: [hat.archs, '
-            'hat.models]')
