@@ -11,9 +11,22 @@ from mcir_plugin.losses.vgg_layout import Shapes, parameter_shapes
 
 WRAPPERS = ('state_dict', 'params', 'params_ema')  # keys under which files hold a state dict, in the order of search
 
+BASE_URL = 'https://download.pytorch.org/models/'  # where torchvision's published files are
+PRETRAINED_FOLDER = Path('experiments/pretrained_models')  # BasicSR's, relative to where training is started
+
 
 class FeatureWeightsError(McirError, RuntimeError):
     """The weights of the feature extractor are missing, unreadable, or those of another network."""
+
+
+def places(file_name: str) -> tuple[Path, Path]:
+    """Return where a published file is looked for: BasicSR's folder, then the cache of torch hub."""
+    return PRETRAINED_FOLDER.absolute() / file_name, Path(torch.hub.get_dir(), 'checkpoints', file_name)
+
+
+def find_published(file_name: str) -> Path | None:
+    """Return where a published file lies on this machine, None if it does not."""
+    return next((path for path in places(file_name) if path.is_file()), None)
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:

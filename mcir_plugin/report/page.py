@@ -80,6 +80,7 @@ def markdown(comparison: Comparison, results: Sequence[Result]) -> str:
     parts = [f'# {_cell(comparison.title)}', _markdown_table(HEADER, table_rows(results)),
              '\n'.join(f'- {_cell(line)}' for line in conclusion(results)),
              '## Protocols', _markdown_table(('metric', 'what is compared', 'better'), protocol_rows(comparison)),
+             *comparison.remarks,
              '## Cost', _markdown_table(('variant', 's per step', 'memory (MB)', 'measured on'), cost_rows(comparison)),
              '## How to read this', '\n'.join(f'- {_cell(line)}' for line in notes(comparison, results))]
     return '\n\n'.join(part for part in parts if part) + '\n'

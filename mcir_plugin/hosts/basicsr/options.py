@@ -29,6 +29,7 @@ from mcir_plugin.config import (
 )
 from mcir_plugin.hosts.basicsr.compat.swap import swapped
 from mcir_plugin.hosts.basicsr.evaluation.defaults import complete_test_options, require_known_metrics
+from mcir_plugin.hosts.basicsr.evaluation.lpips_metric import prepare_lpips
 from mcir_plugin.hosts.basicsr.evaluation.metrics import OWN_METRICS
 from mcir_plugin.hosts.basicsr.extractor import require_extractor
 from mcir_plugin.hosts.basicsr.known_keys import warn_unknown_keys
@@ -91,6 +92,7 @@ def resolve(args: argparse.Namespace, is_train: bool) -> dict[str, Any]:
     if not is_train:
         complete_test_options(opt)
     read_evaluation(opt, OWN_METRICS)
+    prepare_lpips((opt.get('val') or {}).get('metrics'))
     if opt['num_gpu'] != 0 and not torch.cuda.is_available():
         if opt['num_gpu'] != 'auto':
             NOTES.append(f'num_gpu is {opt["num_gpu"]}, but no GPU is visible: running on the CPU (num_gpu: 0).')

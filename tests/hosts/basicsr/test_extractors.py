@@ -77,11 +77,11 @@ def test_frozen_discriminator_comes_from_the_file_of_a_run(options, train, tmp_p
     ({'extractor': {'type': 'live', 'name': 'net_x'}}, "received 'net_x', but the option file has no network_x"),
     ({'extractor': frozen('missing.pth')}, "extractor.weights: there is no file 'missing.pth'"),
     ({'extractor': {**frozen('random:0'), 'network': {**CRITIC, 'type': 'UNetDiscriminator'}}},
-     'extractor.network.type: received \'UNetDiscriminator\', but nothing of this name is registered'),
+     "extractor.network.type: received 'UNetDiscriminator', but nothing of this name is registered"),
     ({'extractor': {**frozen('random:0'), 'network': {**CRITIC, 'num_fea': 4}}}, 'did you mean num_feat?'),
     ({'extractor': {**frozen('random:0'), 'network': {'type': 'VGGStyleDiscriminator', 'num_in_ch': 3, 'num_feat': 4,
                                                       'input_size': 64}}}, 'cannot be built'),
-    ({'extractor': frozen('random:0'), 'layer_weights': {'convv1': 1}}, 'has no layer \'convv1\' (did you mean conv1?)'),
+    ({'extractor': frozen('random:0'), 'layer_weights': {'convv1': 1}}, "has no layer 'convv1' (did you mean conv1?)"),
     ({'extractor': frozen('other.pth')}, 'other.pth does not fit UNetDiscriminatorSN: '),
 ])
 @pytest.mark.parametrize('command', ['train', 'check'])
