@@ -18,7 +18,7 @@ SMALLEST = 32  # pixels a side that leave something after the strides of either 
 
 
 def lpips_distance(img: np.ndarray, img2: np.ndarray, net: str = 'alex') -> float:
-    """LPIPS, version 0.1: how different two images look by the features of a network; 0 for equal ones, lower is better.
+    """LPIPS, version 0.1: how different two images look by the features of a network; 0 for equal ones.
 
     "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", Zhang, Isola, Efros, Shechtman and Wang,
     CVPR 2018, by the authors' package ``lpips``, whose wheel holds the calibrated weights of the layers. The backbone's

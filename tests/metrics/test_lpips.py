@@ -1,4 +1,4 @@
-"""LPIPS against its formula, with a backbone drawn here; where it is looked for, and what is said when it is missing."""
+"""LPIPS against its formula, with a backbone drawn here; where it is looked for, what is said when it is missing."""
 from pathlib import Path
 
 import numpy as np
