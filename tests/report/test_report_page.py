@@ -32,7 +32,8 @@ def run(variant: str, seed: int, shift: float = 0., images: int = 8, **changes) 
 
 
 def comparison(*runs: RunData, title: str = NASTY) -> Comparison:
-    return Comparison(title, runs, PROTOCOLS, {'train.spn_opt.type': {'none': '-', NASTY: NASTY}}, ('lpips: a remark', ))
+    differing = {'train.spn_opt.type': {'none': '-', NASTY: NASTY}}
+    return Comparison(title, runs, PROTOCOLS, differing, ('lpips: a remark', ))
 
 
 def two_variants(shift: float = 0.5) -> Comparison:
