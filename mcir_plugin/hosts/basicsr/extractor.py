@@ -50,6 +50,8 @@ def require_extractor(spn: LossOptions, opt: Mapping[str, Any]) -> str:
 
     def find(name: str) -> nn.Module:
         key = name.replace('net_', 'network_', 1)
+        if key == 'network_g':
+            raise ConfigError(f'{WHERE}.name: {name} is the network that the term trains. Use the discriminator, net_d')
         if not isinstance(opt.get(key), Mapping):
             raise ConfigError(f'{WHERE}.name: received {name!r}, but the option file has no {key}. Use a model type '
                               'that trains a discriminator, or extractor: {type: network, ...}')

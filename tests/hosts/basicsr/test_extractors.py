@@ -74,6 +74,7 @@ def test_frozen_discriminator_comes_from_the_file_of_a_run(options, train, tmp_p
 
 @pytest.mark.parametrize(('change', 'says'), [
     ({'extractor': 'live'}, "received 'net_d', but the option file has no network_d"),
+    ({'extractor': {'type': 'live', 'name': 'net_g'}}, 'net_g is the network that the term trains'),
     ({'extractor': {'type': 'live', 'name': 'net_x'}}, "received 'net_x', but the option file has no network_x"),
     ({'extractor': frozen('missing.pth')}, "extractor.weights: there is no file 'missing.pth'"),
     ({'extractor': {**frozen('random:0'), 'network': {**CRITIC, 'type': 'UNetDiscriminator'}}},
