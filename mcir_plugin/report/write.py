@@ -8,8 +8,8 @@ from mcir_plugin.report import plots
 from mcir_plugin.report.comparison import Comparison, Result
 from mcir_plugin.report.page import Picture, markdown, numbers, page, write_text
 
-IMAGES = ('Above: input, outputs and ground truth inside the marked square. Below: absolute errors (mean over '
-          'channels) and differences from the baseline, each on one scale.')
+IMAGES = ('Above: input, outputs and ground truth inside the square in which the baseline errs most. Below: absolute '
+          'errors (mean over channels) and differences from the baseline, each on one scale.')
 
 
 def write_report(comparison: Comparison, results: Sequence[Result], images: Sequence[Path], folder: Path) -> Path:
@@ -22,13 +22,18 @@ def write_report(comparison: Comparison, results: Sequence[Result], images: Sequ
         folder (Path): An existing folder.
     """
     pictures = [*_plots(comparison, results, folder),
-                *(Picture(path, path.stem.removeprefix('image_').replace('_', ' '),
-                          f'Seed {comparison.seeds[0]}. {IMAGES}', 'Images') for path in images)]
+                *(Picture(path, path.stem.removeprefix('image_'), _caption(comparison, results), 'Images')
+                  for path in images)]
     write_text(folder / 'report.md', markdown(comparison, results))
     write_text(folder / 'report.json', numbers(comparison, results))
     path = folder / 'report.html'
     write_text(path, page(comparison, results, pictures))
     return path
+
+
+def _caption(comparison: Comparison, results: Sequence[Result]) -> str:
+    return (f'{results[-1].weights}, seed {comparison.seeds[0]}; the images with the lowest, the middle and the '
+            f'highest difference of {comparison.variants[-1]}. {IMAGES}')
 
 
 def _plots(comparison: Comparison, results: Sequence[Result], folder: Path) -> list[Picture]:

@@ -25,7 +25,7 @@ from mcir_plugin.hosts.basicsr.compare.logs import read_curves
 VARIANTS, SEEDS, STEPS, BORDER = ('none', 'spn'), (0, 1), 200, 2
 RUNS = [f'tiny_{variant}_seed{seed}' for seed in SEEDS for variant in VARIANTS]
 COMMAND = ['compare', '-opt', 'opt.yml', '--variants', *VARIANTS, '--seeds', *map(str, SEEDS), '--output', 'out']
-LIMIT = 240  # seconds, for a machine that does much else
+LIMIT = 600  # seconds, for a machine that does much else
 
 
 def recipe(options, lmdb_pairs) -> dict:
