@@ -58,7 +58,7 @@ def test_type_decides_and_is_the_spn_loss_by_default():
     ({'type': 'PCLLoss', 'eps': 1e-3}, 'eps', 'no effect with form: infonce. Remove it, or use form: ratio'),
     ({'type': 'PCLLoss', 'form': 'ratio', 'tau': 1}, 'tau', 'no effect with form: ratio'),
     ({'extractor': 'vgg', 'layer_weights': {'a': 1}}, 'extractor.type', 'must be network or live'),
-    ({'extractor': {'type': 'network'}, 'layer_weights': {'a': 1}}, 'extractor.network', 'is missing'),
+    ({'extractor': {'type': 'network', 'weights': 'f'}, 'layer_weights': {'a': 1}}, 'extractor.network', 'is missing'),
     ({'extractor': {'type': 'network', 'network': {'type': 'A'}}, 'layer_weights': {'a': 1}}, 'extractor.weights',
      'is missing'),
     ({'extractor': {'type': 'network', 'network': 'A', 'weights': 'f'}, 'layer_weights': {'a': 1}},
@@ -87,7 +87,8 @@ def test_options_that_are_wrong_or_that_nothing_reads(given, path, words):
 
 @pytest.mark.parametrize('given', [
     {'form': 'hinge', 'margin': 0.2, 'margin_decay_iter': 100, 'gate': 'ground_truth'}, {'gate': 'ground_truth'},
-    {'extractor': 'live', 'layer_weights': {'conv1': 1}, 'range_norm': True}, {'extractor': None},
+    {'extractor': {'type': 'live', 'name': 'net_d'}, 'layer_weights': {'conv1': 1}, 'range_norm': True},
+    {'extractor': None},
     {'type': 'PCLLoss', 'layer_weights': {'a.b': 1}, 'extractor': {
         'type': 'network', 'network': {'type': 'A', 'n': [1]}, 'weights': 'random:3'}},
     {'form': 'ratio', 'eps': 0.01}, {'form': 'infonce', 'tau': 0.5}, {'gate': None, 'form': 'ratio'},
