@@ -54,10 +54,10 @@ def describe(spn: LossOptions) -> str:
     """Return in a few words which extractor the options name."""
     options = spn.extractor
     if options is None:
-        return f'{spn.vgg_type}, {spn.vgg_weights or "published weights"}'
+        return f'{spn.vgg_type}, weights {spn.vgg_weights or "as published"}'
     if options['type'] == 'live':
         return f'{options["name"]} of the model, as it is in each step'
-    return f'{options["network"]["type"]}, {options["weights"]}'
+    return f'{options["network"]["type"]}, weights {options["weights"]}'
 
 
 def _built(options: Mapping[str, Any], weights: str, build: Build) -> nn.Module:

@@ -64,7 +64,7 @@ def test_frozen_discriminator_comes_from_the_file_of_a_run(options, train, tmp_p
     opt = with_extractor(options(total_iter=2), frozen(path), gan=False)
     opt['name'] = 'frozen'
     run = train(opt)
-    assert f'extractor: UNetDiscriminatorSN, {path}, layers conv1 0.5, conv2 0.5' in run.log
+    assert f'extractor: UNetDiscriminatorSN, weights {path}, layers conv1 0.5, conv2 0.5' in run.log
     drawn = with_extractor(options(total_iter=2), frozen('random:0'), gan=False)
     drawn['name'] = 'drawn'
     other = train(drawn)
