@@ -35,11 +35,12 @@ setup(
     ],
     extras_require={
         'mmengine': ['mmengine>=0.10.4,<0.11'],
+        'lpips': ['lpips>=0.1.4'],
         'quickstart': ['scikit-image>=0.20'],
         'report': ['matplotlib>=3.7', 'jinja2>=3.0'],
         'spandrel': ['spandrel>=0.4.2'],
         'test': ['pytest>=7.4', 'hypothesis>=6.80', 'ruff>=0.4', 'scikit-image>=0.20', 'scipy>=1.10', 'spandrel>=0.4.2',
-                 'matplotlib>=3.7', 'jinja2>=3.0'],
+                 'matplotlib>=3.7', 'jinja2>=3.0', 'lpips>=0.1.4'],
     },
     entry_points={'console_scripts': ['basicsr = mcir_plugin.cli:main']},
 )

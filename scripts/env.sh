@@ -52,7 +52,7 @@ make_venv() {
 }
 
 install_project() {
-    local extras='.[mmengine,quickstart,report,spandrel,test]'
+    local extras='.[lpips,mmengine,quickstart,report,spandrel,test]'
     say 'Installing the plugin with pinned dependencies (about 6 GB with CUDA libraries; minutes the first time) ...'
     if command -v uv >/dev/null; then
         set -- uv pip install --quiet --python "$VENV/bin/python"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mcir_plugin.config import LOSS_BLOCKS, HistoryOptions, RetentionOptions, reference_table
 from mcir_plugin.config.evaluation import MetricOptions, TileOptions
+from mcir_plugin.config.extractors import EXTRACTOR_BLOCKS
 from mcir_plugin.config.negatives import DEGRADE_BLOCKS, UncertaintyOptions
 from mcir_plugin.config.recipe import ClipOptions, CosineOptions
 from mcir_plugin.config.reference import preset_table, variants_table
@@ -32,6 +33,7 @@ def reference() -> str:
     """Return the Markdown of all option blocks."""
     parts = [f'### `train.spn_opt: {{type: {name}}}`\n\n{block.__doc__.strip()}\n\n{reference_table(block)}'
              for name, block in LOSS_BLOCKS.items()]
+    parts += [f'#### `extractor`\n\n{variants_table(EXTRACTOR_BLOCKS)}']
     parts += [f'### `train.history_opt`\n\n{reference_table(HistoryOptions)}']
     parts += [f'#### `refresh: {{type: {name}}}`\n\n{block.__doc__.strip()}\n\n{reference_table(block)}'
               for name, block in REFRESH_BLOCKS.items()]

@@ -42,6 +42,13 @@ def did_you_mean(name: object, allowed: Iterable[str]) -> str:
     return f' (did you mean {spelt[matches[0]]}?)' if matches else ''
 
 
+def listed(names: Iterable[object], limit: int = 5) -> str:
+    """Return the first names and how many there are besides."""
+    shown = [str(name) for name in names]
+    more = f' and {len(shown) - limit} more' if len(shown) > limit else ''
+    return ', '.join(shown[:limit]) + more
+
+
 def show(value: object, limit: int = 80) -> str:
     """Return a short ``repr`` of a received value for a message."""
     text = repr(value)

@@ -8,8 +8,10 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
 from mcir_plugin.config.errors import ConfigError, did_you_mean, show
+from mcir_plugin.config.extractors import EXTRACTOR_BLOCKS, extractor_problems, seed_problems
 from mcir_plugin.config.kinds import Choice, Flag, Many, MappingOf, Maybe, Number, Text
 from mcir_plugin.config.schema import default_of, option, parse_block
+from mcir_plugin.config.variants import Variant
 from mcir_plugin.config.vgg_names import VGG_TYPES, layer_names
 
 LAYER_WEIGHTS = {'relu1_2': 0.2, 'relu2_2': 0.3, 'relu3_3': 0.5}
@@ -51,6 +53,9 @@ class LossOptions:
     use_input_norm: bool = option(True, 'Normalise images by the mean and std of ImageNet first.', Flag())
     range_norm: bool = option(False, 'Images are in [-1, 1] and are brought to [0, 1] first.', Flag())
     criterion: str = option('l1', _CRITERION, Choice(_CRITERIA))
+    extractor: dict[str, Any] | None = option(None, 'A network such as a discriminator instead of the VGG; '
+                                              'layer_weights then names its modules.',
+                                              Maybe(Variant(EXTRACTOR_BLOCKS, 'extractor')))
 
     @classmethod
     def check(cls, given: dict[str, Any], where: str) -> Iterator[str]:
@@ -59,15 +64,22 @@ class LossOptions:
         if given.get('loss_weight') == 0:
             yield (f'{where}.loss_weight: received 0, so the term would cost time and do nothing. Use a number > 0 '
                    f'(published: {defaults["loss_weight"]:g}), or remove spn_opt to train without it')
-        yield from _weights_problems(given.get('vgg_weights'), where)
+        if given.get('extractor') is not None:
+            yield from extractor_problems(given, where)
+            return
+        yield from seed_problems(given.get('vgg_weights'), f'{where}.vgg_weights')
         yield from _layer_problems(given.get('vgg_type', defaults['vgg_type']), given.get('layer_weights'),
                                    defaults['layer_weights'], where)
 
-    def kwargs(self) -> dict[str, Any]:
-        """Return the constructor arguments of the loss."""
+    def kwargs(self, extractor: Any = None) -> dict[str, Any]:
+        """Return the constructor arguments of the loss.
+
+        Args:
+            extractor (Any): What the host has built from the option of this name. Default: None, a VGG.
+        """
         arguments = asdict(self)
         del arguments['type']
-        return arguments
+        return {**arguments, 'extractor': extractor}
 
 
 @dataclass(frozen=True)
@@ -199,13 +211,6 @@ def _layer_problems(vgg_type: str, layer_weights: dict[str, float] | None, defau
         hints = ', '.join(f'{name}{did_you_mean(name, exists)}' for name in missing)
         default = '' if layer_weights else ', which the default names. Give layer_weights yourself'
         yield f'{where}.layer_weights: {vgg_type} has no layer {hints}{default}. Layers: {", ".join(exists)}'
-
-
-def _weights_problems(weights: str | None, where: str) -> Iterator[str]:
-    name, _, seed = (weights or '').partition(':')
-    if name == 'random' and not (seed.isascii() and seed.isdigit()):
-        yield (f'{where}.vgg_weights: received {weights!r}, must be random:<seed> with an integer seed >= 0, '
-               'such as random:0. For a file of this name, write ./random')
 
 
 def _unread(given: dict[str, Any], where: str, selector: str, chosen: str,

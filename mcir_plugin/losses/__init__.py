@@ -6,6 +6,7 @@ from mcir_plugin.losses.ccr_loss import CCRLoss
 from mcir_plugin.losses.cr_loss import CRLoss
 from mcir_plugin.losses.feature_loss import FeatureLoss
 from mcir_plugin.losses.features import VGGFeatures
+from mcir_plugin.losses.network_features import NetworkFeatures
 from mcir_plugin.losses.pcl_loss import PCLLoss
 from mcir_plugin.losses.psnr_loss import PSNRLoss, psnr_loss
 from mcir_plugin.losses.spn_loss import SPNLoss
@@ -26,6 +27,7 @@ __all__ = [
     'CRLoss',
     'FeatureLoss',
     'FeatureWeightsError',
+    'NetworkFeatures',
     'PCLLoss',
     'PSNRLoss',
     'SPNLoss',

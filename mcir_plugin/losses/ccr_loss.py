@@ -6,7 +6,7 @@ from functools import partial
 from itertools import chain
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mcir_plugin.losses.cr_loss import CR_LAYER_WEIGHTS, CRLoss
 from mcir_plugin.losses.forms import Ratio, Reference
@@ -48,6 +48,8 @@ class CCRLoss(CRLoss):
         eps (float): Added to the denominator, above zero. Default: 1e-7.
         gamma (float): How much harder negatives lose and easier ones gain, above zero and below 1. Default: 0.25.
         lq_weight (float): Weight of the input among the negatives, above zero. Default: 6.
+        extractor (nn.Module | None): A network whose features are compared instead of a VGG's, see
+            :class:`FeatureLoss`. Default: None.
 
     Raises:
         FeatureWeightsError: There are no usable weights.
@@ -73,8 +75,10 @@ class CCRLoss(CRLoss):
                  criterion: str = 'l1',
                  eps: float = 1e-7,
                  gamma: float = 0.25,
-                 lq_weight: float = 6.) -> None:
-        super().__init__(loss_weight, layer_weights, vgg_type, vgg_weights, use_input_norm, range_norm, criterion, eps)
+                 lq_weight: float = 6.,
+                 extractor: nn.Module | None = None) -> None:
+        super().__init__(loss_weight, layer_weights, vgg_type, vgg_weights, use_input_norm, range_norm, criterion, eps,
+                         extractor)
         self.gamma = above_zero('gamma', gamma)
         if self.gamma >= 1:
             raise ValueError(f'gamma is {gamma!r}; it must be below 1: a negative with weight 0 or less is none.')

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from mcir_plugin.losses.feature_loss import FeatureLoss
 from mcir_plugin.losses.forms import Ratio
@@ -40,6 +40,8 @@ class CRLoss(FeatureLoss):
         range_norm (bool): Images are in [-1, 1] and are mapped to [0, 1]. Default: False.
         criterion (str): ``l1``, ``l2``, ``smooth_l1`` or ``charbonnier``. Default: ``l1``.
         eps (float): Added to the denominator, above zero. Default: 1e-7.
+        extractor (nn.Module | None): A network whose features are compared instead of a VGG's, see
+            :class:`FeatureLoss`. Default: None.
 
     Raises:
         FeatureWeightsError: There are no usable weights.
@@ -64,9 +66,10 @@ class CRLoss(FeatureLoss):
                  use_input_norm: bool = False,
                  range_norm: bool = False,
                  criterion: str = 'l1',
-                 eps: float = 1e-7) -> None:
+                 eps: float = 1e-7,
+                 extractor: nn.Module | None = None) -> None:
         super().__init__(loss_weight, layer_weights, vgg_type, vgg_weights, use_input_norm, range_norm, criterion,
-                         'mean')
+                         'mean', extractor)
         self.eps = above_zero('eps', eps)
 
     def score(self, pred: Tensor, negatives: Tensor | Iterable[Tensor] | None = None, *, gt: Tensor | None = None,

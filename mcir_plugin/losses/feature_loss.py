@@ -1,4 +1,4 @@
-"""What all contrastive losses share: images in, features of a frozen VGG, distances, one term with its gradient."""
+"""What all contrastive losses share: images in, features of a VGG or another network, distances, one term."""
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -11,15 +11,17 @@ from mcir_plugin.losses.distance_table import DistanceTable
 from mcir_plugin.losses.distances import check_choices
 from mcir_plugin.losses.features import VGGFeatures
 from mcir_plugin.losses.forms import NEGATIVES, NO_NEGATIVE, Form, Reference
-from mcir_plugin.losses.inputs import not_negative, require
+from mcir_plugin.losses.inputs import LossInputError, not_negative, require
 from mcir_plugin.losses.known_gradient import pull_back, with_gradient
+from mcir_plugin.losses.network_features import NetworkFeatures
 from mcir_plugin.losses.vgg_weights import WeightsSource
 
 DEFAULT_LAYER_WEIGHTS = MappingProxyType({'relu1_2': 0.2, 'relu2_2': 0.3, 'relu3_3': 0.5})
 
 
 class FeatureLoss(nn.Module):
-    """Base of the losses that compare an output with reference images in the feature space of a frozen VGG.
+    """Base of the losses that compare an output with reference images in the feature space of a frozen VGG, or of
+    another network.
 
     A subclass implements :meth:`score`: it names its references and the form that makes one term of their distances.
     References are asked for one at a time, and nothing of one is kept when the next is asked for. All are called alike,
@@ -40,6 +42,10 @@ class FeatureLoss(nn.Module):
         range_norm (bool): Images are in [-1, 1] and are mapped to [0, 1].
         criterion (str): ``l1``, ``l2``, ``smooth_l1`` or ``charbonnier``.
         reduction (str): ``mean`` or ``sum`` over the elements of a layer, the batch included.
+        extractor (nn.Module | None): A network whose features are compared instead of a VGG's, such as a discriminator:
+            ``layer_weights`` then names its modules, and the options of the VGG are not read but for ``range_norm``,
+            which says in which range images are. It is frozen; wrap it in :class:`NetworkFeatures` yourself to leave
+            it as it is. Default: None.
 
     Raises:
         FeatureWeightsError: There are no usable weights.
@@ -53,7 +59,7 @@ class FeatureLoss(nn.Module):
 
     def __init__(self, loss_weight: float, layer_weights: Mapping[str, float], vgg_type: str,
                  vgg_weights: WeightsSource, use_input_norm: bool, range_norm: bool, criterion: str,
-                 reduction: str) -> None:
+                 reduction: str, extractor: nn.Module | None = None) -> None:
         super().__init__()
         check_choices(criterion, reduction)
         if not isinstance(layer_weights, Mapping):
@@ -66,7 +72,11 @@ class FeatureLoss(nn.Module):
             raise ValueError(f'layer_weights is {dict(layer_weights)}; a weight must be above 0: leave the layer out.')
         self.criterion = criterion
         self.reduction = reduction
-        self.extractor = VGGFeatures(self.layer_weights, vgg_type, vgg_weights, use_input_norm, range_norm)
+        if extractor is None:
+            extractor = VGGFeatures(self.layer_weights, vgg_type, vgg_weights, use_input_norm, range_norm)
+        elif not isinstance(extractor, NetworkFeatures):
+            extractor = NetworkFeatures(extractor, self.layer_weights, range_norm)
+        self.extractor: VGGFeatures | NetworkFeatures = extractor
 
     def forward(self, pred: Tensor, negatives: Tensor | Iterable[Tensor] | None = None, *, gt: Tensor | None = None,
                 lq: Tensor | None = None, step: int | None = None) -> Tensor:
@@ -178,4 +188,7 @@ class FeatureLoss(nn.Module):
 
 def _pooled(gate: Tensor, feature: Tensor) -> Tensor:
     """Bring the weights of pixels to the size of a feature map: the mean over the pixels that an element covers."""
+    if feature.dim() != 4:
+        raise LossInputError(f'gate: a layer with features of shape {tuple(feature.shape)} has no pixels. Leave it out '
+                             'of layer_weights, or leave gate out.')
     return functional.adaptive_avg_pool2d(gate, feature.shape[-2:]).to(feature.dtype)

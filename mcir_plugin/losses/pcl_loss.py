@@ -6,7 +6,7 @@ from itertools import chain
 from types import MappingProxyType
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mcir_plugin.losses.augment import blurred, haar_details, sharpened
 from mcir_plugin.losses.feature_loss import FeatureLoss
@@ -25,7 +25,7 @@ class PCLLoss(FeatureLoss):
 
     Positives pos_j, j = 1..J, are the ground truth sharpened by the factors ``sharpness``, negatives neg_k, k = 1..K,
     the ground truth blurred with the deviations ``blur_sigma`` and the input in the size of the output. With d the
-    criterion between features phi_l of a frozen VGG, and p_jl, n_kl the distances of pred to them::
+    criterion between features phi_l of a frozen network, and p_jl, n_kl the distances of pred to them::
 
         infonce  term = loss_weight * 1/J sum_j sum_l w_l (-log(e^(-p_jl/tau) / (e^(-p_jl/tau) + sum_k e^(-n_kl/tau))))
         ratio    term = loss_weight * sum_l w_l (1/J sum_j p_jl) / (1/K sum_k n_kl + eps)
@@ -42,13 +42,15 @@ class PCLLoss(FeatureLoss):
 
     Ours:
 
-    - Features come from a VGG19 without ImageNet normalisation, at four layers with equal weights. The paper trains a
-      discriminator for this; VGG19 is the other choice in the release. So no model needs another network.
+    - By default features come from a VGG19 without ImageNet normalisation, at four layers with equal weights: it is
+      the other choice in the release, and no model needs another network. The paper trains a discriminator for this:
+      give it as ``extractor``.
     - Strengths are fixed lists, from the ranges in which the release draws them at random for every batch (sharpness
       0.5 to 3, sigma 0.1 to 2): a run needs no random state for them. Sharpness 1 is the ground truth itself.
     - Distances are means over the batch; the release compares image by image and averages afterwards.
     - ``domain: frequency`` compares details only: the three bands of a Haar wavelet, mapped to the range of images, as
-      three images. The release feeds these bands, stacked as channels, to its discriminator; a VGG has three channels.
+      three images. The release stacks these bands as channels for its discriminator. So it is here where the first
+      convolution of ``extractor`` takes three times as many channels as the images have; a VGG takes three.
 
     It needs no history. The term is not below 0. One positive or negative is held at a time.
 
@@ -68,6 +70,8 @@ class PCLLoss(FeatureLoss):
         blur_kernel_size (int): Odd, in pixels, 3 or more. Default: 11.
         tau (float): Temperature of ``infonce``, above zero. Default: 1.
         eps (float): Added to the denominator of ``ratio``, above zero. Default: 3e-7.
+        extractor (nn.Module | None): A network whose features are compared instead of a VGG's, see
+            :class:`FeatureLoss`. Default: None.
 
     Raises:
         FeatureWeightsError: There are no usable weights.
@@ -97,13 +101,14 @@ class PCLLoss(FeatureLoss):
                  blur_sigma: float | Sequence[float] = (1., 2.),
                  blur_kernel_size: int = 11,
                  tau: float = 1.,
-                 eps: float = 3e-7) -> None:
+                 eps: float = 3e-7,
+                 extractor: nn.Module | None = None) -> None:
         for name, value, allowed in (('form', form, FORMS), ('domain', domain, DOMAINS)):
             if value not in allowed:
                 raise ValueError(f'{name} is {value!r}; it must be one of {", ".join(allowed)}.')
         self._cosine = criterion == 'cosine'
         super().__init__(loss_weight, layer_weights, vgg_type, vgg_weights, use_input_norm, range_norm,
-                         'l2' if self._cosine else criterion, 'mean')
+                         'l2' if self._cosine else criterion, 'mean', extractor)
         self.form = form
         self.domain = domain
         self.sharpness = _numbers('sharpness', sharpness, 1)
@@ -135,8 +140,8 @@ class PCLLoss(FeatureLoss):
     def embed(self, image: Tensor) -> list[Tensor]:
         """Return the features: of the image or its details, as they are or with channels of unit length."""
         if self.domain == 'frequency':
-            details = haar_details(image.reshape(-1, *image.shape[-3:]))
-            image = details / 2 if self.extractor.range_norm else (details + 1) / 2
+            image = self._stacked(haar_details(image.reshape(-1, *image.shape[-3:])))
+            image = image / 2 if self.extractor.range_norm else (image + 1) / 2
         features = super().embed(image)
         return [_unit(feature) for feature in features] if self._cosine else features
 
@@ -147,6 +152,11 @@ class PCLLoss(FeatureLoss):
         sharps = (sharpened(gt, factor) for factor in self.sharpness)
         return chain(map(form.negative, map(self._clamped, chain(blurs, [like_output(lq, pred)]))),
                      map(form.positive, map(self._clamped, sharps)))
+
+    def _stacked(self, bands: Tensor) -> Tensor:
+        """Return three bands as images, or as channels of one image where the extractor takes so many."""
+        channels = getattr(self.extractor, 'in_channels', None)
+        return torch.cat(bands.chunk(3), 1) if channels == 3 * bands.shape[1] else bands
 
     def _clamped(self, image: Tensor) -> Tensor:
         return image.clamp(-1 if self.extractor.range_norm else 0, 1)

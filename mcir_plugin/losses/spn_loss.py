@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from mcir_plugin.losses.feature_loss import DEFAULT_LAYER_WEIGHTS, FeatureLoss
 from mcir_plugin.losses.forms import Difference, Form, Hinge, InfoNCE, Ratio, Reference
@@ -71,6 +71,8 @@ class SPNLoss(FeatureLoss):
             Default: None, constant.
         tau (float): Temperature of ``infonce``, above zero. Default: 2.
         eps (float): Added to the denominator of ``ratio``, above zero. Default: 1e-7.
+        extractor (nn.Module | None): A network whose features are compared instead of a VGG's, see
+            :class:`FeatureLoss`. Default: None.
 
     Raises:
         FeatureWeightsError: There are no usable weights.
@@ -99,14 +101,15 @@ class SPNLoss(FeatureLoss):
                  margin: float = 0.1,
                  margin_decay_iter: int | None = None,
                  tau: float = 2.,
-                 eps: float = 1e-7) -> None:
+                 eps: float = 1e-7,
+                 extractor: nn.Module | None = None) -> None:
         if form not in FORMS:
             raise ValueError(f'form is {form!r}; it must be one of {", ".join(FORMS)}.')
         if gate not in (None, 'ground_truth') or (gate and form not in GATED):
             raise ValueError(f'gate is {gate!r} with form {form!r}; it must be None, or ground_truth with form '
                              f'{" or ".join(GATED)}.')
         super().__init__(loss_weight, layer_weights, vgg_type, vgg_weights, use_input_norm, range_norm, criterion,
-                         reduction)
+                         reduction, extractor)
         self.form = form
         self.gate = gate
         self.margin = above_zero('margin', margin)

@@ -15,7 +15,15 @@ import torch
 from torch import Tensor
 
 from mcir_plugin.losses.vgg_layout import Shapes, check_type, layers_up_to, parameter_shapes
-from mcir_plugin.losses.weight_files import FeatureWeightsError, check_state_dict, read_state_dict
+from mcir_plugin.losses.weight_files import (
+    BASE_URL,
+    PRETRAINED_FOLDER,
+    FeatureWeightsError,
+    check_state_dict,
+    find_published,
+    places,
+    read_state_dict,
+)
 
 WeightsSource = str | os.PathLike[str] | None
 
@@ -29,8 +37,6 @@ FILE_NAMES = {
     'vgg16_bn': 'vgg16_bn-6c64b313.pth',
     'vgg19_bn': 'vgg19_bn-c79401a0.pth',
 }
-BASE_URL = 'https://download.pytorch.org/models/'
-PRETRAINED_FOLDER = Path('experiments/pretrained_models')  # BasicSR's, relative to where training is started
 
 logger = logging.getLogger('mcir_plugin')
 
@@ -56,11 +62,7 @@ def locate_weights(vgg_type: str, vgg_weights: WeightsSource = None) -> Path:
     check_type(vgg_type)
     if vgg_weights is not None:
         return _existing_file(vgg_weights)
-    cached = Path(torch.hub.get_dir(), 'checkpoints', FILE_NAMES[vgg_type])
-    for path in (PRETRAINED_FOLDER.absolute() / cached.name, cached):
-        if path.is_file():
-            return path
-    return _download(vgg_type, cached)
+    return find_published(FILE_NAMES[vgg_type]) or _download(vgg_type, places(FILE_NAMES[vgg_type])[-1])
 
 
 def load_weights(vgg_type: str, vgg_weights: WeightsSource, layers: Iterable[str]) -> dict[str, Tensor]:

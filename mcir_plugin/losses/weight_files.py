@@ -9,13 +9,28 @@ from mcir_plugin.config.vgg_names import VGG_TYPES, layer_names
 from mcir_plugin.errors import McirError
 from mcir_plugin.losses.vgg_layout import Shapes, parameter_shapes
 
+WRAPPERS = ('state_dict', 'params', 'params_ema')  # keys under which files hold a state dict, in the order of search
+
+BASE_URL = 'https://download.pytorch.org/models/'  # where torchvision's published files are
+PRETRAINED_FOLDER = Path('experiments/pretrained_models')  # BasicSR's, relative to where training is started
+
 
 class FeatureWeightsError(McirError, RuntimeError):
     """The weights of the feature extractor are missing, unreadable, or those of another network."""
 
 
+def places(file_name: str) -> tuple[Path, Path]:
+    """Return where a published file is looked for: BasicSR's folder, then the cache of torch hub."""
+    return PRETRAINED_FOLDER.absolute() / file_name, Path(torch.hub.get_dir(), 'checkpoints', file_name)
+
+
+def find_published(file_name: str) -> Path | None:
+    """Return where a published file lies on this machine, None if it does not."""
+    return next((path for path in places(file_name) if path.is_file()), None)
+
+
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a weight file, bare or under ``state_dict`` or ``params``; no code in it is run.
+    """Read the tensors of a weight file, bare or under one of :data:`WRAPPERS`; no code in it is run.
 
     Raises:
         FeatureWeightsError: The file is damaged, holds Python objects, or holds no state dict.
@@ -26,12 +41,12 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         raise FeatureWeightsError(f'{path} cannot be read as a weight file ({type(error).__name__}): it is truncated, '
                                   'damaged, or holds Python objects, which are refused because they could run code. '
                                   'Replace it.') from error
-    for wrapper in ('state_dict', 'params'):
+    for wrapper in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
     if not isinstance(content, Mapping):
-        raise FeatureWeightsError(f'{path} holds a {type(content).__name__}, not a state dict with keys '
-                                  'features.N.weight. Give a VGG file of torchvision.')
+        raise FeatureWeightsError(f'{path} holds a {type(content).__name__}, not a state dict. Give a file of weights, '
+                                  'for a VGG that of torchvision.')
     return {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
 
 

@@ -91,12 +91,14 @@ class Comparison:
         runs (tuple[RunData, ...]): Those of the baseline first.
         protocols (Mapping): ``title`` and ``higher_is_better`` by metric.
         differing (Mapping): Options that are not the same in all variants: value by option and variant.
+        remarks (tuple[str, ...]): Sentences on what was measured, such as what was left out. Default: none.
     """
 
     title: str
     runs: tuple[RunData, ...]
     protocols: Mapping[str, Mapping[str, object]]
     differing: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         seeds = {variant: [run.seed for run in self.of(variant)] for variant in self.variants}

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from mcir_plugin.report.comparison import Comparison, Result
-from mcir_plugin.report.statistics import FEWEST_IMAGES, LEVEL, NONE, RESAMPLES, TOO_FEW
+from mcir_plugin.report.plots import with_unit
+from mcir_plugin.report.statistics import BETTER, FEWEST_IMAGES, LEVEL, NONE, RESAMPLES, TOO_FEW, WORSE
 
 TEMPLATE = Path(__file__).with_name('page.html.jinja')
 HEADER = ('set', 'weights', 'metric', 'variant', 'mean', 'spread', 'difference', '95 % interval', 'verdict',
           'images better/worse', 'sign test p', 'difference per seed', '95 % interval over seeds')
+COLUMNS = ('mean', 'spread', 'difference', '95 % interval', '95 % over seeds', 'images better / worse', 'sign test p')
+CLASSES = {BETTER: 'better', WORSE: 'worse'}  # of verdicts that are drawn in colour
 
 
 @dataclass(frozen=True)
@@ -26,17 +29,47 @@ class Picture:
         path (Path): The file.
         title (str): Heading.
         text (str): What it shows.
+        section (str): Heading of the part of the page that it belongs to.
     """
 
     path: Path
     title: str
     text: str
+    section: str
 
 
 def table_rows(results: Sequence[Result]) -> list[list[str]]:
     """Return the cells of the table of results, as many per row as :data:`HEADER` has."""
     return [[result.dataset, result.weights, result.metric, result.variant, _number(result.summary.mean),
              _number(result.summary.spread), *_paired_cells(result)] for result in results]
+
+
+def groups(results: Sequence[Result]) -> list[tuple[str, list[tuple[str, list[str], str]]]]:
+    """Return the same numbers for the page: per set, metric and weights a heading and one row per variant.
+
+    A row is name, cells as many as :data:`COLUMNS` has, and the verdict.
+    """
+    found: dict[str, list[tuple[str, list[str], str]]] = {}
+    for result in results:
+        paired, heading = result.paired, f'{result.dataset} \u00b7 {with_unit(result.metric)} \u00b7 {result.weights}'
+        cells = [_number(result.summary.mean), _number(result.summary.spread)]
+        if paired is not None:
+            over_seeds = _interval(paired.seeds_low, paired.seeds_high) if len(paired.seeds) > 1 else '-'
+            cells += [f'{paired.mean:+.4f}', _interval(paired.low, paired.high), over_seeds,
+                      f'{paired.wins} / {paired.losses}', f'{paired.p_value:.3g}']
+        row = (result.variant, cells + [''] * (len(COLUMNS) - len(cells)), paired.verdict if paired else 'baseline')
+        found.setdefault(heading, []).append(row)
+    return list(found.items())
+
+
+def tally(results: Sequence[Result]) -> str:
+    """Return in one sentence how many comparisons with the baseline came out how."""
+    verdicts = [result.paired.verdict for result in results if result.paired]
+    if not verdicts:
+        return 'There is nothing to compare with.'
+    counts = '; '.join(f'{verdict} in {verdicts.count(verdict)}' for verdict in (BETTER, WORSE, NONE, TOO_FEW)
+                       if verdict in verdicts)
+    return f'Of {len(verdicts)} comparison(s) with the baseline: {counts}.'
 
 
 def conclusion(results: Sequence[Result]) -> list[str]:
@@ -80,6 +113,7 @@ def markdown(comparison: Comparison, results: Sequence[Result]) -> str:
     parts = [f'# {_cell(comparison.title)}', _markdown_table(HEADER, table_rows(results)),
              '\n'.join(f'- {_cell(line)}' for line in conclusion(results)),
              '## Protocols', _markdown_table(('metric', 'what is compared', 'better'), protocol_rows(comparison)),
+             *comparison.remarks,
              '## Cost', _markdown_table(('variant', 's per step', 'memory (MB)', 'measured on'), cost_rows(comparison)),
              '## How to read this', '\n'.join(f'- {_cell(line)}' for line in notes(comparison, results))]
     return '\n\n'.join(part for part in parts if part) + '\n'
@@ -90,10 +124,11 @@ def page(comparison: Comparison, results: Sequence[Result], pictures: Sequence[P
     from jinja2 import Environment, StrictUndefined
     template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return template.from_string(TEMPLATE.read_text(encoding='utf-8')).render(
-        comparison=comparison, header=HEADER, rows=table_rows(results), sentences=conclusion(results),
+        comparison=comparison, columns=COLUMNS, groups=groups(results), tally=tally(results), classes=CLASSES,
         protocols=protocol_rows(comparison), costs=cost_rows(comparison),
         differing=differing_rows(comparison), notes=notes(comparison, results),
-        pictures=[(picture.title, picture.text, _inside(picture.path)) for picture in pictures])
+        sections=[(name, [(picture.title, picture.text, _inside(picture.path)) for picture in pictures
+                          if picture.section == name]) for name in dict.fromkeys(p.section for p in pictures)])
 
 
 def numbers(comparison: Comparison, results: Sequence[Result]) -> str:
@@ -140,6 +175,10 @@ def _paired_cells(result: Result) -> list[str]:
             f'{paired.wins}/{paired.losses}', f'{paired.p_value:.3g}',
             ', '.join(f'{seed:+.4f}' for seed in paired.seeds),
             f'{paired.seeds_low:+.4f} .. {paired.seeds_high:+.4f}' if len(paired.seeds) > 1 else '-']
+
+
+def _interval(low: float, high: float) -> str:
+    return f'{low:+.4f} to {high:+.4f}'
 
 
 def _number(value: float) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcir_plugin.errors import McirError
 from mcir_plugin.report.comparison import Comparison, Cost, RunData
+from mcir_plugin.report.statistics import Paired
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +20,7 @@ DASHES = ('-', '--', ':', '-.')
 WIDTH, HEIGHT = 7.2, 2.6  # inches, of one row
 LABELS = {'spn/ratio': '|term| / criterion', 'lr': 'learning rate', 'seconds': 'time per step (s)'}
 UNITS = {'psnr': 'dB'}
+FAR_APART = 20  # between the largest values of two variants, from which on an axis is logarithmic
 FAMILIES = ('spn/dist_', 'spn/age_')
 FAMILY_LABELS = {'spn/dist_': 'feature distance of\nnegatives (mean)',
                  'spn/age_': 'age of negatives\n(iterations, mean)'}
@@ -75,23 +77,29 @@ def draw_costs(costs: Sequence[Cost], path: Path) -> bool:
     return True
 
 
-def draw_differences(differences: Sequence[tuple[str, Sequence[float]]], label: str, path: Path) -> None:
-    """Draw the paired difference of every image, one row of dots per variant.
+def draw_differences(differences: Sequence[tuple[str, Paired]], label: str, title: str, path: Path) -> None:
+    """Draw the paired difference of every image, one row of dots per variant, with mean and interval.
 
     Args:
-        differences (Sequence): Name of the variant and the difference of every image.
+        differences (Sequence): Name of the variant and its difference from the baseline.
         label (str): What is on the axis, with its unit.
+        title (str): Which images and weights these are.
         path (Path): PNG file to write.
     """
-    figure, axes = _figure(1, 1, 0.9 + 0.4 * len(differences))
+    figure, axes = _figure(1, 1, 1.1 + 0.4 * len(differences))
     axis = axes[0][0]
-    for row, (_, values) in enumerate(differences):
-        axis.plot(values, [row] * len(values), '.', color=COLOURS[(row + 1) % len(COLOURS)], alpha=0.6)
-        axis.plot([sum(values) / len(values)], [row], '|', color='black', markersize=14)
-    axis.axvline(0, color='0.6', linewidth=0.8)
+    for row, (_, paired) in enumerate(differences):
+        axis.plot(paired.images, [row] * len(paired.images), '.', color=COLOURS[(row + 1) % len(COLOURS)], alpha=0.6,
+                  markersize=8)
+        axis.plot([paired.low, paired.high], [row + 0.28] * 2, color='black', linewidth=2, solid_capstyle='butt')
+        axis.plot([paired.mean], [row + 0.28], 'D', color='black', markersize=4.5)
+    axis.axvline(0, color='0.4', linewidth=0.8)
+    axis.grid(axis='x', alpha=0.25)
     axis.set_yticks(range(len(differences)), [_plain(name) for name, _ in differences])
     axis.set_ylim(len(differences) - 0.5, -0.5)
-    axis.set_xlabel(label)
+    axis.tick_params(labelsize=8)
+    axis.set_title(_plain(title), fontsize=8, loc='left')
+    axis.set_xlabel(_plain(label), fontsize=8)
     _save(figure, path)
 
 
@@ -118,7 +126,7 @@ def _draw(comparison: Comparison, rows: list[str], path: Path, with_differences:
         if with_differences:
             _lines(line[1], comparison, row, comparison.variants[0])
     for axis in axes[-1]:
-        axis.set_xlabel('iteration')
+        axis.set_xlabel('iteration', fontsize=8)
     handles, labels = _legend(comparison)
     figure.legend(handles, labels, loc='outside upper center', ncols=min(4, len(labels)), fontsize=8, frameon=False)
     _save(figure, path)
@@ -135,9 +143,25 @@ def _lines(axis: Axes, comparison: Comparison, row: str, baseline: str | None) -
                 points = {step: value - other[step] for step, value in points.items() if step in other}
             axis.plot(list(points), list(points.values()), DASHES[number % len(DASHES)], linewidth=1.1,
                       marker='.' if len(points) < 20 else '', markersize=4, color=COLOURS[place % len(COLOURS)])
-    axis.set_ylabel(_plain(_label(row) if baseline is None else f'difference from {baseline}'), fontsize=8)
+    if baseline is None:
+        _spread(axis, comparison, row)
+    unit = with_unit(row).removeprefix(row)
+    axis.set_ylabel(_plain(_label(row) if baseline is None else f'difference from {baseline}{unit}'), fontsize=8)
     axis.tick_params(labelsize=8)
     axis.grid(alpha=0.25)
+
+
+def _spread(axis: Axes, comparison: Comparison, row: str) -> None:
+    """Make the axis logarithmic on both sides of 0 where one variant would else flatten another's curve."""
+    values = [[value for run in comparison.of(variant) for value in _curve(run, row).values() if math.isfinite(value)]
+              for variant in comparison.variants]
+    sizes = [max(map(abs, found)) for found in values if any(found)]
+    if not row.startswith(('l_', 'spn/')) or not sizes or max(sizes) <= FAR_APART * min(sizes):
+        return
+    if min(min(found) for found in values if found) > 0:
+        axis.set_yscale('log')
+    else:
+        axis.set_yscale('symlog', linthresh=min(sizes))
 
 
 def _curve(run: RunData, row: str) -> dict[int, float]:
@@ -172,10 +196,16 @@ def _bars(axis: Axes, names: Sequence[str], values: Sequence[float], title: str)
     shown = [value if math.isfinite(value) else 0 for value in values]
     colours = [COLOURS[place % len(COLOURS)] for place in range(len(names))]
     bars = axis.barh([_plain(name) for name in names], shown, color=colours, height=0.6)
-    axis.bar_label(bars, [f' {value:.3g}' if math.isfinite(value) else ' not known' for value in values], fontsize=8)
+    labels = [f' {_short(value)}' if math.isfinite(value) else ' not known' for value in values]
+    axis.bar_label(bars, labels, fontsize=8)
     axis.margins(x=0.25)
+    axis.tick_params(labelsize=8)
     axis.invert_yaxis()
-    axis.set_xlabel(title)
+    axis.set_xlabel(title, fontsize=8)
+
+
+def _short(value: float) -> str:
+    return f'{value:,.0f}' if abs(value) >= 100 else f'{value:.3g}'
 
 
 def _figure(rows: int, columns: int, height: float) -> tuple[Figure, Any]:

@@ -8,8 +8,8 @@ from mcir_plugin.report import plots
 from mcir_plugin.report.comparison import Comparison, Result
 from mcir_plugin.report.page import Picture, markdown, numbers, page, write_text
 
-IMAGES = ('Above: input, outputs and ground truth inside the marked square. Below: absolute errors (mean over '
-          'channels) and differences from the baseline, each on one scale.')
+IMAGES = ('Above: input, outputs and ground truth inside the square in which the baseline errs most. Below: absolute '
+          'errors (mean over channels) and differences from the baseline, each on one scale.')
 
 
 def write_report(comparison: Comparison, results: Sequence[Result], images: Sequence[Path], folder: Path) -> Path:
@@ -22,7 +22,7 @@ def write_report(comparison: Comparison, results: Sequence[Result], images: Sequ
         folder (Path): An existing folder.
     """
     pictures = [*_plots(comparison, results, folder),
-                *(Picture(path, path.stem.replace('_', ' '), f'Seed {comparison.seeds[0]}. {IMAGES}')
+                *(Picture(path, path.stem.removeprefix('image_'), _caption(comparison, results), 'Images')
                   for path in images)]
     write_text(folder / 'report.md', markdown(comparison, results))
     write_text(folder / 'report.json', numbers(comparison, results))
@@ -31,27 +31,37 @@ def write_report(comparison: Comparison, results: Sequence[Result], images: Sequ
     return path
 
 
+def _caption(comparison: Comparison, results: Sequence[Result]) -> str:
+    return (f'{results[-1].weights}, seed {comparison.seeds[0]}; the images with the lowest, the middle and the '
+            f'highest difference of {comparison.variants[-1]}. {IMAGES}')
+
+
 def _plots(comparison: Comparison, results: Sequence[Result], folder: Path) -> list[Picture]:
     pictures = []
     lines = 'One line per training: the colour is the variant, the dashes are the seed.'
-    if plots.draw_validations(comparison, folder / 'validations.png'):
-        pictures.append(Picture(folder / 'validations.png', 'Validations during training', lines))
-    if plots.draw_losses(comparison, folder / 'losses.png'):
-        pictures.append(Picture(folder / 'losses.png', 'Loss terms and negatives', lines))
     pictures += _differences(comparison, results, folder)
+    if plots.draw_validations(comparison, folder / 'validations.png'):
+        pictures.append(Picture(folder / 'validations.png', 'Validations during training',
+                                f'{lines} Right: minus the baseline with the same seed.', 'Training'))
+    if plots.draw_losses(comparison, folder / 'losses.png'):
+        pictures.append(Picture(folder / 'losses.png', 'Loss terms and negatives',
+                                f'{lines} The axis is logarithmic where terms differ by more than a factor of '
+                                f'{plots.FAR_APART}. Distances and ages are means over the negatives.', 'Training'))
     if plots.draw_costs(comparison.costs(), folder / 'cost.png'):
-        pictures.append(Picture(folder / 'cost.png', 'Cost', 'Median of the printed times per step over all seeds, and '
-                                'the largest memory of one training. Runs at the same time slow each other down.'))
+        pictures.append(Picture(folder / 'cost.png', 'Time and memory', 'Median of the printed times per step over all '
+                                'seeds, and the largest memory of one training. Runs at the same time slow each other '
+                                'down.', 'Cost'))
     return pictures
 
 
 def _differences(comparison: Comparison, results: Sequence[Result], folder: Path) -> list[Picture]:
     pictures = []
     for number, key in enumerate(dict.fromkeys((r.dataset, r.weights, r.metric) for r in results if r.paired)):
-        found = [(r.variant, r.paired.images) for r in results
-                 if r.paired and (r.dataset, r.weights, r.metric) == key]
+        found = [(r.variant, r.paired) for r in results if r.paired and (r.dataset, r.weights, r.metric) == key]
         path = folder / f'differences_{number + 1}.png'
-        plots.draw_differences(found, f'{plots.with_unit(key[2])}: variant - {comparison.variants[0]}', path)
-        pictures.append(Picture(path, f'Difference per image: {key[0]}, {key[2]} ({key[1]})',
-                                'One dot per image, mean over seeds; the bar is the mean over images.'))
+        better = 'right' if comparison.protocols[key[2]]['higher_is_better'] else 'left'
+        plots.draw_differences(found, f'{plots.with_unit(key[2])}: variant - {comparison.variants[0]} '
+                               f'({better} of 0 is better)', f'{key[0]}, {key[1]}', path)
+        pictures.append(Picture(path, f'{key[0]}, {key[2]} ({key[1]})', 'One dot per image, mean over seeds. Black: '
+                                'mean over images and its 95 % bootstrap interval.', 'Differences'))
     return pictures

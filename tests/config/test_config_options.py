@@ -22,7 +22,8 @@ def test_published_configuration_is_the_default():
     assert spn().kwargs() == {
         'loss_weight': 0.001, 'layer_weights': {'relu1_2': 0.2, 'relu2_2': 0.3, 'relu3_3': 0.5}, 'vgg_type': 'vgg16',
         'vgg_weights': None, 'use_input_norm': True, 'range_norm': False, 'criterion': 'l1', 'reduction': 'mean',
-        'form': 'difference', 'gate': None, 'margin': 0.1, 'margin_decay_iter': None, 'tau': 2.0, 'eps': 1e-7}
+        'form': 'difference', 'gate': None, 'margin': 0.1, 'margin_decay_iter': None, 'tau': 2.0, 'eps': 1e-7,
+        'extractor': None}
     bank = history()
     assert bank.update_iter == (100, 200, 500, 1000) and bank.decay == (0.1, 0.1, 0.1, 0.1) and bank.init_noise == 0.1
     assert (bank.num_negatives, bank.refresh, bank.negatives_per_iter) == (4, {'type': 'periodic'}, 'all')

@@ -16,7 +16,7 @@ from mcir_plugin.losses.inputs import like_output
 SHALLOW = {'layer_weights': {'relu1_1': 0.4, 'relu2_1': 0.6}, 'vgg_weights': 'random:0'}
 PUBLISHED = {'layer_weights': {'relu1_1': 1 / 32, 'relu2_1': 1 / 16, 'relu3_1': 1 / 8, 'relu4_1': 1 / 4, 'relu5_1': 1},
              'vgg_type': 'vgg19', 'vgg_weights': None, 'use_input_norm': False, 'range_norm': False,
-             'criterion': 'l1', 'eps': 1e-7}
+             'criterion': 'l1', 'eps': 1e-7, 'extractor': None}
 
 
 def make(cls, random_vgg, layers=3, criterion='l1', **options):

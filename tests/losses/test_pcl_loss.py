@@ -79,7 +79,7 @@ def test_defaults_are_4_positives_and_3_negatives(random_vgg):
         'loss_weight': 0.02, 'layer_weights': dict.fromkeys(('relu1_1', 'relu2_1', 'relu3_1', 'relu4_1'), 0.25),
         'vgg_type': 'vgg19', 'vgg_weights': None, 'use_input_norm': False, 'range_norm': False,
         'criterion': 'cosine', 'form': 'infonce', 'domain': 'pixel', 'sharpness': (1, 1.5, 2, 2.5),
-        'blur_sigma': (1, 2), 'blur_kernel_size': 11, 'tau': 1, 'eps': 3e-7}
+        'blur_sigma': (1, 2), 'blur_kernel_size': 11, 'tau': 1, 'eps': 3e-7, 'extractor': None}
     assert loss.own_images == 7
     clip = [image[:, None].expand(-1, 2, -1, -1, -1) for image in (pred, gt, lq)]
     torch.testing.assert_close(loss(clip[0], gt=clip[1], lq=clip[2]), loss(pred, gt=gt, lq=lq))

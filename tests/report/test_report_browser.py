@@ -11,7 +11,8 @@ import pytest
 
 from mcir_plugin.report import Comparison, RunData, write_report
 
-BROWSERS = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'chrome')
+BROWSERS = ('chromium', 'chromium-headless-shell', 'chromium-browser', 'google-chrome', 'google-chrome-stable',
+            'chrome')
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
 PROBE = """<script>
 addEventListener('load', () => { document.title = 'PROBE' + JSON.stringify({

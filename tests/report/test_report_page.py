@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mcir_plugin.report import Comparison, ComparisonError, RunData, Shown, sheet, write_report
+from mcir_plugin.report import Comparison, ComparisonError, RunData, Shown, plots, sheet, write_report
 from mcir_plugin.report.maps import difference_map, error_map
 
 NASTY = '<script>alert("x")</script>&|$\\alpha_1$'
@@ -32,7 +32,8 @@ def run(variant: str, seed: int, shift: float = 0., images: int = 8, **changes) 
 
 
 def comparison(*runs: RunData, title: str = NASTY) -> Comparison:
-    return Comparison(title, runs, PROTOCOLS, {'train.spn_opt.type': {'none': '-', NASTY: NASTY}})
+    differing = {'train.spn_opt.type': {'none': '-', NASTY: NASTY}}
+    return Comparison(title, runs, PROTOCOLS, differing, ('lpips: a remark', ))
 
 
 def two_variants(shift: float = 0.5) -> Comparison:
@@ -75,7 +76,10 @@ def test_page_is_whole_and_loads_nothing(written):
     html = (written / 'report.html').read_text()
     page = Page(html)
     assert not page.open
-    assert page.loaded and all(source.startswith('data:image/png;base64,') for source in page.loaded)
+    inside = [source for source in page.loaded if source.startswith('#')]
+    assert inside and all(f'id="{anchor[1:]}"' in html for anchor in inside)
+    loaded = [source for source in page.loaded if source not in inside]
+    assert loaded and all(source.startswith('data:image/png;base64,') for source in loaded)
     assert 'script' not in page.tags and 'link' not in page.tags
     assert 'url(' not in html and '@import' not in html
 
@@ -95,11 +99,34 @@ def test_markdown_tables_have_the_same_number_of_cells_in_every_row(written):
 
 def test_protocol_and_verdict_stand_with_the_numbers(written):
     text = ''.join(Page((written / 'report.html').read_text()).text)
-    assert 'Y, border of 2 left out' in text and 'better' in text and 'Sign test' in text
+    assert 'Y, border of 2 left out' in text and 'Sign test' in text and 'lpips: a remark' in text
+    assert 'Of 2 comparison(s) with the baseline: better in 2.' in text
+    assert 'lpips: a remark' in (written / 'report.md').read_text()
     found = json.loads((written / 'report.json').read_text())
     verdicts = {(r['metric'], r['paired']['verdict']) for r in found['results'] if r['paired']}
     assert verdicts == {('psnr', 'better'), ('lpips', 'better')}  # lpips falls
     assert found['seeds'] == [0, 1, 2]
+
+
+def test_the_table_of_the_page_holds_the_numbers(written):
+    """One heading per set, metric and weights; below it the variants with mean, difference, interval and verdict."""
+    text = ' '.join(' '.join(Page((written / 'report.html').read_text()).text).split())
+    found = json.loads((written / 'report.json').read_text())['results'][1]
+    paired = found['paired']
+    row = (f'{NASTY} better {found["summary"]["mean"]:.4f} {found["summary"]["spread"]:.4f} {paired["mean"]:+.4f} '
+           f'{paired["low"]:+.4f} to {paired["high"]:+.4f} {paired["seeds_low"]:+.4f} to {paired["seeds_high"]:+.4f} '
+           f'8 / 0 {2 / 2**8:.3g}')
+    assert f'{NASTY} \u00b7 psnr (dB) \u00b7 net_g none baseline' in text and row in text
+
+
+def test_a_small_term_is_not_flattened_by_a_large_one():
+    from matplotlib.figure import Figure
+    for curves, scale in ((({1: 1., 2: 0.9}, {1: 1e-3, 2: 2e-3}), 'log'), (({1: 1.}, {1: -1e-3}), 'symlog'),
+                          (({1: 1.}, {1: -0.5}), 'linear'), (({1: 1.}, {1: 0.}), 'linear'), (({}, {}), 'linear')):
+        axis = Figure().subplots()
+        found = comparison(*(run(name, 0, curves={'l_spn': curve}) for name, curve in zip('ab', curves, strict=True)))
+        plots._spread(axis, found, 'l_spn')
+        assert axis.get_yscale() == scale
 
 
 def test_no_difference_is_called_so(tmp_path):

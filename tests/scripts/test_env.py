@@ -69,7 +69,7 @@ def test_first_run_makes_and_fills_the_environment_from_any_folder(repository: R
     made, installed = repository.asked()
     assert made.startswith('uv venv') and made.endswith(f'{repository.root}/.venv')
     assert f'--constraints {repository.root}/scripts/constraints.txt' in installed
-    assert installed.endswith('-e .[mmengine,quickstart,report,spandrel,test]')
+    assert installed.endswith('-e .[lpips,mmengine,quickstart,report,spandrel,test]')
 
 
 def test_second_run_installs_nothing(repository: Repository) -> None:

@@ -13,7 +13,7 @@ from basicsr.utils.registry import LOSS_REGISTRY
 
 from mcir_plugin.errors import McirError
 from mcir_plugin.hosts.basicsr.explain import explained
-from mcir_plugin.hosts.basicsr.names import lookup
+from mcir_plugin.hosts.basicsr.lookup import lookup
 from mcir_plugin.hosts.basicsr.settings import find
 
 

@@ -14,15 +14,15 @@ from torch import Tensor, nn
 
 from mcir_plugin.cli.convert import add_flags
 from mcir_plugin.config import ConfigError, load_options
-from mcir_plugin.config.errors import show
+from mcir_plugin.config.errors import listed, show
 from mcir_plugin.config.yaml_text import parse_yaml
 from mcir_plugin.errors import McirError
-from mcir_plugin.hosts.basicsr.check.findings import listed, quiet
-from mcir_plugin.hosts.basicsr.check.networks import differences
+from mcir_plugin.hosts.basicsr.check.findings import quiet
 from mcir_plugin.hosts.basicsr.compat.saving import CheckpointError, load_safely, save_atomically
 from mcir_plugin.hosts.basicsr.containers import TOP, ContainerError, Parameters, find_parameters
-from mcir_plugin.hosts.basicsr.names import misfits
+from mcir_plugin.hosts.basicsr.lookup import misfits
 from mcir_plugin.hosts.basicsr.options import _listed, import_modules
+from mcir_plugin.hosts.state_dicts import differences
 
 REFUSED = re.compile(r'(?:GLOBAL|Unsupported class) ([\w.]+)')  # in the messages of torch 2.1 to 2.15
 

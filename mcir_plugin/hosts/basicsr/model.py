@@ -13,7 +13,7 @@ from mcir_plugin.config import ContrastConfig, read_contrast
 from mcir_plugin.contrast import ContrastTerm
 from mcir_plugin.errors import McirError
 from mcir_plugin.hosts import term
-from mcir_plugin.hosts.basicsr import guard, resume, summary, weight_maps
+from mcir_plugin.hosts.basicsr import extractor, guard, resume, summary, weight_maps
 from mcir_plugin.hosts.basicsr.compat.saving import extra_state
 from mcir_plugin.hosts.criterion import CompositeCriterion, StepContrast
 from mcir_plugin.hosts.guard import RatioWatch, RiseWatch
@@ -154,8 +154,10 @@ class HistoryMixin:
 
 def build_term(model: Any, config: ContrastConfig) -> ContrastTerm:
     """Build bank, loss and schedule for a model from its options."""
-    loss = LOSSES[config.spn.type](**config.spn.kwargs()).to(model.device)  # a package may have a loss of this name
     with summary.quiet():
+        built = extractor.of_model(config.spn, model)
+        loss = LOSSES[config.spn.type](**config.spn.kwargs(built))  # not the registry's: a package may have this name
+        loss.to(model.device)
         return term.build_term(model.net_g, config.history, loss, shared_seed(model.opt),
                                lambda: build_network(model.opt['network_g']))
 

@@ -32,14 +32,15 @@ from mcir_plugin.config.errors import raise_if_any, show
 from mcir_plugin.data.bad_images import read_bad_image_options
 from mcir_plugin.hosts.basicsr.compat.swap import swapped
 from mcir_plugin.hosts.basicsr.evaluation.defaults import complete_test_options, require_known_metrics
+from mcir_plugin.hosts.basicsr.evaluation.lpips_metric import prepare_lpips
 from mcir_plugin.hosts.basicsr.evaluation.metrics import OWN_METRICS
 from mcir_plugin.hosts.basicsr.explain import explain, explained
+from mcir_plugin.hosts.basicsr.extractor import require_extractor
 from mcir_plugin.hosts.basicsr.known_keys import warn_unknown_keys
 from mcir_plugin.hosts.basicsr.names import name_problems
 from mcir_plugin.hosts.basicsr.settings import shape_problems, value_problems
 from mcir_plugin.hosts.basicsr.together import problems_together
 from mcir_plugin.hosts.basicsr.watch.loaders import absent_data
-from mcir_plugin.losses.vgg_weights import load_weights
 
 NOTES: list[str] = []  # said as soon as BasicSR's log is open
 RESOLVED: dict[str, Any] = {}  # the options of this run, as they were handed to BasicSR
@@ -65,7 +66,7 @@ def parser_with_inheritance(host_parse: Callable[..., Any]) -> Callable[..., Any
 
     Raises:
         ConfigError: (by the wrapped function) if the options are wrong.
-        FeatureWeightsError: If the extractor's weights cannot be had; before any data is loaded.
+        FeatureWeightsError: If the extractor cannot be had; before any data is loaded.
     """
 
     @wraps(host_parse)
@@ -77,7 +78,7 @@ def parser_with_inheritance(host_parse: Callable[..., Any]) -> Callable[..., Any
         parsed = parse_resolved(host_parse, opt, args, root_path, is_train)
         contrast = read_contrast(opt) if is_train else None
         if contrast:
-            load_weights(contrast.spn.vgg_type, contrast.spn.vgg_weights, list(contrast.spn.layer_weights))
+            require_extractor(contrast.spn, opt)
         raise_if_any(absent_data(parsed, root_path))
         return parsed, args
 
@@ -135,6 +136,7 @@ def complete(opt: dict[str, Any], args: argparse.Namespace, is_train: bool) -> d
     if not is_train:
         complete_test_options(opt)
     read_evaluation(opt, OWN_METRICS)
+    prepare_lpips((opt.get('val') or {}).get('metrics'))
     if opt['num_gpu'] != 0 and not torch.cuda.is_available():
         if opt['num_gpu'] != 'auto':
             NOTES.append(f'num_gpu is {opt["num_gpu"]}, but no GPU is visible: running on the CPU (num_gpu: 0).')

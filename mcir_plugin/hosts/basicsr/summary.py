@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from mcir_plugin.config import ContrastConfig, HistoryOptions
 from mcir_plugin.history import HistoryBank
+from mcir_plugin.hosts import extractor
 from mcir_plugin.hosts.criterion import StepContrast
+from mcir_plugin.losses import FeatureLoss
 
 
 @contextmanager
@@ -48,14 +50,19 @@ def describe(model: Any, criterion: str, config: ContrastConfig) -> list[str]:
         f'after iteration {history.start_iter}, warm-up {history.warmup_iter}, weight {_weight(history)}, '
         f'max_ratio {history.max_ratio}',
         *_uncertainty(history, joined),
-        f'extractor: {spn.vgg_type}, weights {spn.vgg_weights or "found"}, layers '
+        f'extractor: {extractor.describe(spn)}, layers '
         + ', '.join(f'{name} {weight:g}' for name, weight in spn.layer_weights.items())
         + f', criterion {spn.criterion}',
-        f'extra memory: {0 if bank is None else _megabytes(bank):.1f} MB of copies, {_megabytes(loss):.1f} MB of '
-        'extractor',
+        f'extra memory: {0 if bank is None else _megabytes(bank):.1f} MB of copies, '
+        f'{_megabytes(loss) if owns_extractor(loss) else 0:.1f} MB of extractor',
         f'extra passes per scored step: {drawn} forwards of the network and {drawn + loss.own_images} of the extractor '
         'without gradient, 1 forward and backward of the extractor',
     ]
+
+
+def owns_extractor(loss: FeatureLoss) -> bool:
+    """Return whether the extractor is there for the loss alone, and not a network that the model trains anyway."""
+    return getattr(loss.extractor, 'frozen', True)
 
 
 def split_losses(loss_dict: dict[str, Tensor], joined: str | None, contrast: StepContrast,

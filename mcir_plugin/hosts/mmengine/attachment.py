@@ -87,15 +87,20 @@ def bare_model(model: nn.Module) -> nn.Module:
     return model.module if is_model_wrapper(model) else model
 
 
-def find_network(model: nn.Module, name: str) -> nn.Module:
-    """Return the network under training.
+def find_network(model: nn.Module, name: str, option: str = 'network') -> nn.Module:
+    """Return a network of the model.
+
+    Args:
+        model (nn.Module): Bare.
+        name (str): Its dotted name.
+        option (str): The argument of the hook that names it. Default: ``network``, the one under training.
 
     Raises:
         ConfigError: If the model has no such module.
     """
     found = _attribute(model, name)
     if not isinstance(found, nn.Module):
-        raise ConfigError(_missing('network', name, model))
+        raise ConfigError(_missing(option, name, model))
     return found
 
 

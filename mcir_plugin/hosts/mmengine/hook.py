@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mcir_plugin.config import ConfigError, HistoryOptions
 from mcir_plugin.contrast import ContrastTerm
 from mcir_plugin.hosts.criterion import StepContrast
+from mcir_plugin.hosts.extractor import build_extractor
 from mcir_plugin.hosts.guard import RatioWatch, RiseWatch
 from mcir_plugin.hosts.learning_rate import relative_lr
 from mcir_plugin.hosts.mmengine.attachment import TERM, Attachment, bare_model, find_losses, find_network
@@ -137,11 +138,19 @@ class HistoryNegativeHook(Hook):
         self._saved = checkpoint.get(KEY, {}).get(self.network)
 
     def _build_term(self, runner: Any, network: nn.Module, history: HistoryOptions) -> ContrastTerm:
-        spn = {**self.config.spn.kwargs(), 'type': f'{SCOPE}.{self.config.spn.type}'}
+        extractor = build_extractor(self.config.spn, MMENGINE_MODELS.build,
+                                    lambda name: self._find_extractor(bare_model(runner.model), name))
+        spn = {**self.config.spn.kwargs(extractor), 'type': f'{SCOPE}.{self.config.spn.type}'}
         loss = MODELS.build(spn).to(next(network.parameters()).device)
         seed = torch.tensor(runner.seed)
         broadcast(seed)  # with diff_rank_seed every rank has its own
         return build_term(network, history, loss, int(seed), self._factory(runner.cfg.get('model')))
+
+    def _find_extractor(self, model: nn.Module, name: str) -> nn.Module:
+        if name == self.network:
+            raise ConfigError(f'{WHERE}.spn.extractor.name: {name} is the network that the term trains. Use another, '
+                              'such as the discriminator of the model')
+        return find_network(model, name, 'spn.extractor.name')
 
     def _factory(self, config: Any) -> Callable[[], nn.Module] | None:
         """Return what builds the network anew, if the config of the model describes it under the same name."""

@@ -66,6 +66,16 @@ def test_random_is_the_files_own_term_with_one_draw(recipe):
                                'history_opt': {'update_iter': [2, 3], 'negatives_per_iter': 1}}
 
 
+def test_losses_without_a_history_follow_the_schedule_of_the_file(recipe):
+    recipe['train']['history_opt'] = {'update_iter': [2, 3], 'interval': 2, 'weight_schedule': 'lr', 'seed': 5}
+    found = resolve_variants(['cr', 'ccr'], recipe)
+    assert found['cr']['history_opt'] == {'interval': 2, 'weight_schedule': 'lr'}  # a seed would have no effect
+    assert found['ccr']['history_opt'] == recipe['train']['history_opt']
+    recipe['train']['history_opt']['crop_size'] = 16
+    assert resolve_variants(['pcl'], recipe)['pcl']['history_opt'] == {
+        'interval': 2, 'weight_schedule': 'lr', 'crop_size': 16, 'seed': 5}
+
+
 def test_variants_of_ones_own_come_from_files(recipe, tmp_path):
     path = tmp_path / 'mine.yml'
     path.write_text('spn_opt: {type: SPNLoss, loss_weight: 0.01}\n')

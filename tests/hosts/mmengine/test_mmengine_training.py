@@ -2,12 +2,14 @@
 from pathlib import Path
 
 import pytest
+import restoration
 import torch
 from mmengine.hooks import Hook
 from mmengine.optim.optimizer import amp_optimizer_wrapper
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mcir_plugin.config import ConfigError
+from mcir_plugin.errors import McirError
 from mcir_plugin.hosts.criterion import PairingError
 from mcir_plugin.hosts.guard import TrainingDivergedError
 
@@ -233,3 +235,34 @@ def test_no_value_is_read_inside_a_step(config, build):
     assert names.count('convolution_backward') == 4 * 2  # of the network
     assert not {'_local_scalar_dense', 'is_nonzero', 'nonzero', 'equal'} & set(names)
     assert [line['spn/dist_1'] > 0 for line in run.lines()] == 4 * [True]
+
+
+def with_extractor(extractor, layer='head'):
+    return {'spn': {'type': 'CRLoss', 'extractor': extractor, 'layer_weights': {layer: 1.0}}, 'history': {}}
+
+
+def test_features_of_a_network_of_the_registry(config, train):
+    drawn = {'type': 'network', 'network': {'type': 'TinySR'}, 'weights': 'random:0'}
+    lines = train(config(iters=3, hook=with_extractor(drawn))).lines()
+    assert all(line['loss_spn'] > 0 for line in lines)
+    assert lines[0]['loss_pix'] == train(config(iters=3, plain=True)).lines()[0]['loss']  # no random number was taken
+
+
+def test_features_of_a_network_that_the_model_trains(config, build):
+    run = build(config(iters=2, hook=with_extractor({'type': 'live', 'name': 'critic'})))
+    run.runner.model.critic = critic = restoration.TinySR()
+    before = {key: value.clone() for key, value in critic.state_dict().items()}
+    run.runner.train()
+    assert all(line['loss_spn'] > 0 for line in run.lines())
+    assert critic.training and all(p.requires_grad and p.grad is None for p in critic.parameters())
+    assert all(torch.equal(value, before[key]) for key, value in critic.state_dict().items())
+
+
+@pytest.mark.parametrize(('extractor', 'says'), [
+    ({'type': 'live', 'name': 'discriminator'}, "spn.extractor.name: received 'discriminator'"),
+    ({'type': 'live', 'name': 'generator'}, 'spn.extractor.name: generator is the network that the term trains'),
+    ({'type': 'network', 'network': {'type': 'TinySR'}, 'weights': 'random:0'}, "TinySR has no layer 'body.9'")])
+def test_extractors_that_cannot_be_had(config, build, extractor, says):
+    run = build(config(hook=with_extractor(extractor, 'body.9')))
+    with pytest.raises(McirError, match=says):
+        run.runner.train()

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mcir_plugin.hosts.basicsr.summary import owns_extractor
+
 STATUS, CLEAR = Path('/proc/self/status'), Path('/proc/self/clear_refs')
 
 
@@ -104,7 +106,7 @@ def parts(model: Any) -> dict[str, int]:
     if hasattr(model, 'contrast'):
         term = model.contrast.term
         sizes['negatives'] = 0 if term.bank is None else _bytes(_tensors([term.bank]))
-        sizes['extractor'] = _bytes(_tensors([term.loss]))
+        sizes['extractor'] = _bytes(_tensors([term.loss])) if owns_extractor(term.loss) else 0
     return {name: size for name, size in sizes.items() if size}
 
 

@@ -16,7 +16,7 @@ from mcir_plugin.hosts.basicsr.check.findings import Section
 from mcir_plugin.hosts.basicsr.check.pairs import Pairs, chosen, look_at
 from mcir_plugin.hosts.basicsr.check.rule_pairs import RulePairs
 from mcir_plugin.hosts.basicsr.check.sources import FolderImages, LmdbImages
-from mcir_plugin.hosts.basicsr.names import lookup
+from mcir_plugin.hosts.basicsr.lookup import lookup
 from mcir_plugin.hosts.basicsr.paired_restoration_dataset import PairedRestorationDataset
 
 ROOTS = ('dataroot_gt', 'dataroot_lq')

@@ -10,8 +10,8 @@ import basicsr.train
 
 from mcir_plugin.hosts.basicsr.check.context import Context
 from mcir_plugin.hosts.basicsr.check.findings import Section, quiet
+from mcir_plugin.hosts.basicsr.extractor import require_extractor
 from mcir_plugin.hosts.basicsr.settings import find
-from mcir_plugin.losses.vgg_weights import load_weights
 
 STOCK_LISTS = 'basicsr/data/meta_info'
 REPOSITORY = 'https://github.com/XPixelGroup/BasicSR/tree/master/'
@@ -33,9 +33,7 @@ def check_extractor(context: Context, section: Section) -> None:
         section.say('not looked for, see options above' if context.contrast_unread else
                     'none: the option file has no train.spn_opt')
         return
-    spn = context.contrast.spn
-    tensors = load_weights(spn.vgg_type, spn.vgg_weights, list(spn.layer_weights))
-    section.say(f'{spn.vgg_type}, {spn.vgg_weights or "published weights"}: {len(tensors)} tensors')
+    section.say(require_extractor(context.contrast.spn, context.opt))
 
 
 def experiment_folders(context: Context) -> list[Path]:

@@ -5,7 +5,7 @@ import logging
 import os
 import textwrap
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
@@ -73,11 +73,6 @@ class Section:
         return ''.join([f'[{mark}] {self.title}\n', *(f'{_indented(line)}\n' for line in [*lines, *self.facts])])
 
 
-def listed(names: Iterable[object], limit: int = 5) -> str:
-    """Return the first names and how many there are besides."""
-    shown = [str(name) for name in names]
-    more = f' and {len(shown) - limit} more' if len(shown) > limit else ''
-    return ', '.join(shown[:limit]) + more
 
 
 class LoggedWarnings(logging.Handler):

@@ -5,8 +5,9 @@ from basicsr.utils.registry import MODEL_REGISTRY
 
 from mcir_plugin.hosts.basicsr.check.context import Context
 from mcir_plugin.hosts.basicsr.check.findings import Section, quiet
+from mcir_plugin.hosts.basicsr.lookup import lookup
 from mcir_plugin.hosts.basicsr.model import with_history
-from mcir_plugin.hosts.basicsr.names import lookup, name_problems
+from mcir_plugin.hosts.basicsr.names import name_problems
 
 
 def check_names(context: Context, section: Section) -> None:

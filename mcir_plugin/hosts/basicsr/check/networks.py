@@ -1,18 +1,20 @@
 """Stage *networks*: every network of the option file, and the pretrained files that must fit it."""
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from basicsr.archs import build_network
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
+from mcir_plugin.config.errors import listed
 from mcir_plugin.hosts.basicsr.check.context import Context
-from mcir_plugin.hosts.basicsr.check.findings import Section, listed, quiet
+from mcir_plugin.hosts.basicsr.check.findings import Section, quiet
 from mcir_plugin.hosts.basicsr.compat.saving import load_safely
-from mcir_plugin.hosts.basicsr.names import misfits
+from mcir_plugin.hosts.basicsr.lookup import misfits
 from mcir_plugin.hosts.basicsr.settings import find
+from mcir_plugin.hosts.state_dicts import differences
 
 
 def check_networks(context: Context, section: Section) -> None:
@@ -49,19 +51,6 @@ def _check_pretrained(paths: Mapping[str, Any], name: str, network: nn.Module, s
             section.warn(f'{option}: {"; ".join(differing)}; not loaded, since strict_load_{ending} is false')
         else:
             section.say(f'{option}: {file} fits')
-
-
-def differences(own: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> Iterator[str]:
-    """Yield how saved parameters differ from a network's: missing, superfluous, of another shape."""
-    missing, more = [k for k in own if k not in saved], [k for k in saved if k not in own]
-    other = [f'{k} is {tuple(saved[k].shape)}, expected {tuple(own[k].shape)}' for k in own
-             if k in saved and own[k].shape != saved[k].shape]
-    if missing:
-        yield f'{len(missing)} parameter(s) missing in the file: {listed(missing, 3)}'
-    if more:
-        yield f'{len(more)} unknown to the network: {listed(more, 3)}'
-    if other:
-        yield f'{len(other)} of another shape: {listed(other, 3)}'
 
 
 def _parameters(content: Any, key: str | None) -> dict[str, Tensor] | str:

@@ -6,10 +6,11 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
+from mcir_plugin.config.errors import listed
 from mcir_plugin.config.kinds import Number
 from mcir_plugin.data.bad_images import BadImageOptions, read_bad_image_options
 from mcir_plugin.data.encoded import is_cut_off
-from mcir_plugin.hosts.basicsr.check.findings import Section, listed
+from mcir_plugin.hosts.basicsr.check.findings import Section
 from mcir_plugin.hosts.basicsr.check.sources import Images, Peek, Size, decoded_size
 
 ALL_BELOW, SAMPLE, DECODED = 2000, 500, 8

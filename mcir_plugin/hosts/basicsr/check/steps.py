@@ -16,13 +16,13 @@ from basicsr.models import build_model
 from basicsr.utils import set_random_seed
 
 from mcir_plugin.config import ContrastConfig
-from mcir_plugin.config.errors import raise_if_any
+from mcir_plugin.config.errors import listed, raise_if_any
 from mcir_plugin.errors import McirError
 from mcir_plugin.hosts.basicsr import summary
 from mcir_plugin.hosts.basicsr.check.context import Context
 from mcir_plugin.hosts.basicsr.check.cost import Measured, PeakMemory, Stopwatch, parts
 from mcir_plugin.hosts.basicsr.check.estimate import say_cost
-from mcir_plugin.hosts.basicsr.check.findings import Section, listed, quiet
+from mcir_plugin.hosts.basicsr.check.findings import Section, quiet
 from mcir_plugin.hosts.basicsr.check.reading import without_term
 from mcir_plugin.hosts.basicsr.evaluation.float_images import with_unrounded
 from mcir_plugin.hosts.basicsr.evaluation.metrics import OWN_METRICS

@@ -112,7 +112,7 @@ def _report(folders: list[Folder], title: str, target: Path) -> None:
     images = draw_images(comparison, folders, results, target)
     written = write_report(comparison, results, images, target)
     print('\n'.join(conclusion(results)))
-    print('\n'.join(f'{name}: {title}' for name, title, _ in protocol_rows(comparison)))
+    print('\n'.join([*(f'{name}: {title}' for name, title, _ in protocol_rows(comparison)), *comparison.remarks]))
     print(f'report: {written}')
 
 

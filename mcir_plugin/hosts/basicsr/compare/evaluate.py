@@ -16,9 +16,12 @@ from mcir_plugin.formats import read_json
 from mcir_plugin.hosts.basicsr import entry
 from mcir_plugin.hosts.basicsr.compare.validation import protocols, validation_sets
 from mcir_plugin.hosts.basicsr.compat.saving import load_safely
+from mcir_plugin.hosts.basicsr.evaluation.lpips_metric import LPIPS, lpips_blocks
+from mcir_plugin.metrics.lpips_distance import missing
 
 FORMAT = 1  # of the marker
 FOLDER, MARKER, FINAL = 'evaluation', 'evaluation.json', 'models/net_g_latest.pth'
+AUTOMATIC = 'lpips'  # name of the metric that is added where it can be computed
 WEIGHTS = {'params': 'net_g', 'params_ema': 'net_g_ema'}  # sets of parameters in a file, and what they are called
 OF_A_TEST = ('model_type', 'scale', 'num_gpu', 'manual_seed', 'imports', 'network_g')
 
@@ -62,7 +65,7 @@ def evaluate(run: Path, opt: Mapping[str, Any]) -> None:
     if not any(metrics for by_weights in scores.values() for metrics in by_weights.values()):
         raise EvaluationError(f'{run}: the validation gave no values.')
     _write_marker(run, {'format': FORMAT, 'weights': list(labels), 'sets': list(validation_sets(opt)),
-                        'protocols': protocols(opt)})
+                        'protocols': protocols({'val': {'metrics': evaluated_metrics(opt)}})})
 
 
 def test_options(opt: Mapping[str, Any], run: Path, label: str, key: str | None) -> dict[str, Any]:
@@ -72,7 +75,14 @@ def test_options(opt: Mapping[str, Any], run: Path, label: str, key: str | None)
             'datasets': {phase: dict(block) for phase, block in opt['datasets'].items()
                          if phase.split('_')[0] == 'val'},
             'path': {**path, 'param_key_g': key},
-            'val': {**opt['val'], 'save_img': True, 'suffix': None, 'pbar': False}}
+            'val': {**opt['val'], 'metrics': evaluated_metrics(opt), 'save_img': True, 'suffix': None, 'pbar': False}}
+
+
+def evaluated_metrics(opt: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metrics of a run, and LPIPS beside them where it is at hand and the run has none of its own."""
+    metrics = dict(opt['val']['metrics'])
+    return metrics if AUTOMATIC in metrics or lpips_blocks(metrics) or missing() else {**metrics, AUTOMATIC: {
+        'type': LPIPS, 'better': 'lower'}}
 
 
 def read_marker(run: Path) -> dict[str, Any]:

@@ -3,20 +3,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mcir_plugin.config import ConfigError, load_options
-from mcir_plugin.config.errors import raise_if_any, show
+from mcir_plugin.config.errors import listed, raise_if_any, show
 from mcir_plugin.errors import StateError
 from mcir_plugin.formats import read_json
-from mcir_plugin.hosts.basicsr.compare.evaluate import FINAL, read_marker, read_scores
+from mcir_plugin.hosts.basicsr.compare.evaluate import AUTOMATIC, FINAL, FOLDER, read_marker, read_scores
 from mcir_plugin.hosts.basicsr.compare.logs import read_curves
 from mcir_plugin.hosts.basicsr.compare.plan import differing_keys
-from mcir_plugin.hosts.basicsr.compare.validation import protocols, require_metrics, require_same
+from mcir_plugin.hosts.basicsr.compare.validation import require_metrics, require_same
 from mcir_plugin.hosts.basicsr.compare.worker import RESOURCES
+from mcir_plugin.hosts.basicsr.evaluation.lpips_metric import lpips_blocks
+from mcir_plugin.metrics.lpips_distance import missing
 from mcir_plugin.report import Comparison, RunData
 
 ORDER, FORMAT = 'comparison.json', 1  # names of the runs, and the version of that file
@@ -79,8 +81,12 @@ def read_comparison(folders: list[Folder], title: str) -> Comparison:
         EvaluationError: If an evaluation cannot be read.
         ComparisonError: If the seeds of the variants differ.
     """
-    return Comparison(title, tuple(_run_data(folder) for folder in folders), protocols(folders[0].opt),
-                      _differing(folders))
+    markers = {folder.path: read_marker(folder.path) for folder in folders}
+    shown = [metric for metric in markers[folders[0].path]['protocols']
+             if all(metric in marker['protocols'] for marker in markers.values())]
+    runs = tuple(_run_data(folder, markers[folder.path], shown) for folder in folders)
+    return Comparison(title, runs, {metric: markers[folders[0].path]['protocols'][metric] for metric in shown},
+                      _differing(folders), tuple(_left_out(folders, markers, shown)))
 
 
 def _expanded(entry: str) -> list[tuple[str | None, Path]]:
@@ -144,10 +150,24 @@ def _read(label: str | None, path: Path) -> Folder:
     return Folder(label or SEED.sub('', path.resolve().name), seed, path, options, opt)
 
 
-def _run_data(folder: Folder) -> RunData:
-    marker, resources = read_marker(folder.path), _resources(folder.path)
+def _left_out(folders: list[Folder], markers: Mapping[Path, Mapping[str, Any]], shown: list[str]) -> Iterator[str]:
+    """Yield why LPIPS is not among the metrics, which is added where it is at hand."""
+    if AUTOMATIC in shown or lpips_blocks(folders[0].opt['val']['metrics']):
+        return
+    why = missing()
+    without = [path for path, marker in markers.items() if AUTOMATIC not in marker['protocols']]
+    yield (f'LPIPS is left out. {why}.' if why else
+           f'LPIPS is left out: {len(without)} of {len(markers)} runs were evaluated before it was at hand. To add it, '
+           f'remove the folder {FOLDER} of these runs and make the report again: {listed(without, 3)}.')
+
+
+def _run_data(folder: Folder, marker: Mapping[str, Any], metrics: list[str]) -> RunData:
+    resources = _resources(folder.path)
+    scores = {name: {label: {metric: values[metric] for metric in metrics if metric in values}
+                     for label, values in by_weights.items()}
+              for name, by_weights in read_scores(folder.path, marker['weights'], marker['sets']).items()}
     return RunData(
-        folder.variant, folder.seed, str(folder.path), read_scores(folder.path, marker['weights'], marker['sets']),
+        folder.variant, folder.seed, str(folder.path), scores,
         read_curves(folder.path, int(folder.opt['val'].get('val_freq') or 1), int(folder.opt['train']['total_iter'])),
         resources.get('megabytes'), ', '.join(resources[key] for key in ('device', 'kind') if key in resources))
 

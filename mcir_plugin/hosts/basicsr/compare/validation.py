@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mcir_plugin.config.errors import raise_if_any, show
-from mcir_plugin.hosts.basicsr.evaluation.metrics import title_of
+from mcir_plugin.hosts.basicsr.evaluation.metrics import higher_is_better, title_of
 
 LOOKS = ('name', 'phase', 'scale')  # of a data set: what it is called, and what BasicSR's parser adds
 
@@ -46,7 +46,7 @@ def _missing(opt: Mapping[str, Any]) -> Iterator[str]:
 def protocols(opt: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return for every metric what it compares, in one line, and whether more is better."""
     return {name: {'title': f'{block["type"]}: {title_of(block)}' if title_of(block) != block['type'] else
-                   f'{block["type"]} {dict(block)}', 'higher_is_better': block.get('better', 'higher') != 'lower'}
+                   f'{block["type"]} {dict(block)}', 'higher_is_better': higher_is_better(block)}
             for name, block in opt['val']['metrics'].items()}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mcir_plugin.config import LOSS_BLOCKS, ConfigError, load_options
-from mcir_plugin.config.contrast import HISTORY_KEY, SPN_KEY
+from mcir_plugin.config.contrast import HISTORY_KEY, SPN_KEY, WITHOUT_HISTORY
 from mcir_plugin.config.errors import did_you_mean, raise_if_any, show
 from mcir_plugin.config.presets import PRESETS
 
@@ -24,6 +24,9 @@ def resolve_variants(names: list[str], opt: Mapping[str, Any]) -> dict[str, Bloc
     ``spn`` with one negative drawn per iteration. Every other contrastive loss goes by its name in lower case without
     "Loss", such as ``cr``, and every preset of the history by the name of the preset. ``NAME=FILE.yml`` is a variant
     of one's own: a file with ``spn_opt`` and, if wanted, ``history_opt``.
+
+    Losses without a history take from the file's ``history_opt`` when and how the term acts (``interval``,
+    ``weight_schedule``, ...), so that all variants follow one schedule.
 
     What belongs to the data and not to the variant is taken from the file's own term where it has one:
     ``range_norm``, and an extractor with random weights.
@@ -62,7 +65,7 @@ def known_variants(opt: Mapping[str, Any]) -> dict[str, Blocks]:
     for kind, block in LOSS_BLOCKS.items():
         same = own.get('type') == kind
         variants.setdefault(kind.removesuffix('Loss').lower(), _blocks(
-            own if same else {'type': kind, **kept}, history if same or block.uses_history else {}))
+            own if same else {'type': kind, **kept}, history if same or block.uses_history else _schedule(history)))
     for preset in PRESETS:
         variants.setdefault(preset, _blocks(spn[SPN_KEY], {'preset': preset}))
     return variants
@@ -75,6 +78,12 @@ def _blocks(loss: Mapping[str, Any] | None, history: Mapping[str, Any] | None) -
 def _reads_history(own: Mapping[str, Any]) -> bool:
     block = LOSS_BLOCKS.get(own.get('type', 'SPNLoss'))
     return bool(own) and block is not None and block.uses_history
+
+
+def _schedule(history: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a history says when and how a term acts: a loss without past copies follows it, too."""
+    return {name: value for name, value in history.items()
+            if name in WITHOUT_HISTORY and (name != 'seed' or history.get('crop_size') is not None)}
 
 
 def _of_the_data(own: Mapping[str, Any]) -> dict[str, Any]:

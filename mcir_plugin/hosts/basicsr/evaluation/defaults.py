@@ -9,6 +9,7 @@ from basicsr.utils.registry import METRIC_REGISTRY
 
 from mcir_plugin.config import ConfigError
 from mcir_plugin.config.errors import did_you_mean, raise_if_any, show
+from mcir_plugin.hosts.basicsr.evaluation.lpips_metric import lpips_problems
 
 
 def complete_test_options(opt: dict[str, Any]) -> None:
@@ -25,7 +26,7 @@ def complete_test_options(opt: dict[str, Any]) -> None:
 
 
 def require_known_metrics(opt: Mapping[str, Any]) -> None:
-    """Refuse metrics that nobody has registered; BasicSR would at the first validation.
+    """Refuse metrics that nobody has registered, and LPIPS where it is not at hand; BasicSR would at a validation.
 
     Raises:
         ConfigError: Naming every one of them.
@@ -37,3 +38,4 @@ def require_known_metrics(opt: Mapping[str, Any]) -> None:
                  f'{did_you_mean(found, known)}. Known: {", ".join(known)}. If another package brings it, name the '
                  'module that registers it in imports'
                  for name, found in types.items() if not {str(found), f'{found}_basicsr'} & {*known})
+    raise_if_any(lpips_problems(metrics))

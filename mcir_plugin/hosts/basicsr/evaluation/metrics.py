@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from mcir_plugin.hosts.basicsr.evaluation.float_images import RoundedImage
+from mcir_plugin.hosts.basicsr.evaluation.lpips_metric import LPIPS, lpips_title
 from mcir_plugin.metrics import PROTOCOLS, MetricError, Protocol
 
 PREFIX = 'calculate_'
@@ -48,16 +49,21 @@ def needs_floats(metrics: Mapping[str, Any] | None) -> bool:
 
 
 def title_of(block: Mapping[str, Any]) -> str:
-    """Return in one line what a metric compares, for ours and for BasicSR's PSNR and SSIM; else its type."""
-    name = block['type']
+    """Return in one line what a metric compares, for ours, BasicSR's PSNR and SSIM, and LPIPS; else its type."""
+    name, border = block['type'], block.get('crop_border') or 0
     if name in OWN_METRICS:
         return OWN_METRICS[name].describe(block.get('center_crop'))
-    if name not in ('calculate_psnr', 'calculate_ssim'):
+    if name not in ('calculate_psnr', 'calculate_ssim', LPIPS):
         return name
     channels = 'Y of 8-bit RGB, not rounded' if block.get('test_y_channel') else 'RGB, rounded to 8 bits'
     window = ', 11x11 Gaussian, valid' if name == 'calculate_ssim' else ''
-    border = block.get('crop_border') or 0
-    return channels + window + (f', border of {border} left out' if border else '')
+    what = lpips_title(block) if name == LPIPS else channels + window
+    return what + (f', border of {border} left out' if border else '')
+
+
+def higher_is_better(block: Mapping[str, Any]) -> bool:
+    """Return whether larger values of a metric are better."""
+    return block.get('better', 'lower' if block['type'] == LPIPS else 'higher') != 'lower'
 
 
 def _image(image: np.ndarray, protocol: Protocol) -> np.ndarray:
