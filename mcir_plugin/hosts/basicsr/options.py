@@ -93,7 +93,8 @@ def resolve(args: argparse.Namespace, is_train: bool) -> dict[str, Any]:
     """
     opt = read_options(args)
     raise_if_any(shape_problems(opt, is_train))
-    raise_if_any([*value_problems(opt, is_train, said_of_path(args)), *_own_problems(opt, is_train)])
+    problems = value_problems(opt, is_train, said_of_path(args))
+    raise_if_any(problems if wrong_length(problems) else [*problems, *_own_problems(opt, is_train)])
     raise_if_any(problems_together(opt) if is_train else ())
     return complete(opt, args, is_train)
 
@@ -107,6 +108,11 @@ def read_options(args: argparse.Namespace) -> dict[str, Any]:
     opt = load_options(args.opt)
     apply_overrides(opt, args.force_yml)
     return opt
+
+
+def wrong_length(problems: list[str]) -> bool:
+    """Say whether the length of the training is among the problems; then others would be said of schedules in it."""
+    return any(text.startswith('train.total_iter') for text in problems)
 
 
 def said_of_path(args: argparse.Namespace) -> set[str]:

@@ -49,6 +49,9 @@ def without_term(opt: dict[str, Any]) -> dict[str, Any]:
 
 def _read_own_blocks(context: Context, raw: dict[str, Any], section: Section) -> dict[str, Any]:
     """Read the blocks of this package; where they are wrong, the rest is examined without them."""
+    if options.wrong_length(section.problems):
+        context.contrast_unread = True
+        return without_term(raw)
     try:
         context.contrast = read_contrast(raw)
     except ConfigError as error:
