@@ -139,6 +139,12 @@ def numbers(comparison: Comparison, results: Sequence[Result]) -> str:
     return json.dumps(_finite(content), indent=2) + '\n'
 
 
+def raw_runs(comparison: Comparison) -> str:
+    """Return what was measured in every run as JSON, one run per line: values of all images, all curves, memory."""
+    lines = ',\n'.join(json.dumps(_finite(asdict(run))) for run in comparison.runs)
+    return f'[\n{lines}\n]\n'
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file under a temporary name and rename it."""
     partial = path.with_name(f'.{path.name}.{os.getpid()}.part')

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from mcir_plugin.report import plots
 from mcir_plugin.report.comparison import Comparison, Result
-from mcir_plugin.report.page import Picture, markdown, numbers, page, write_text
+from mcir_plugin.report.page import Picture, markdown, numbers, page, raw_runs, write_text
 
 IMAGES = ('Above: input, outputs and ground truth inside the square in which the baseline errs most. Below: absolute '
           'errors (mean over channels) and differences from the baseline, each on one scale.')
 
 
 def write_report(comparison: Comparison, results: Sequence[Result], images: Sequence[Path], folder: Path) -> Path:
-    """Write ``report.html``, ``report.md``, ``report.json`` and the plots; return the path of the page.
+    """Write ``report.html``, ``report.md``, ``report.json``, ``runs.json`` and the plots; return the path of the page.
 
     Args:
         comparison (Comparison): What was compared.
@@ -26,6 +26,7 @@ def write_report(comparison: Comparison, results: Sequence[Result], images: Sequ
                   for path in images)]
     write_text(folder / 'report.md', markdown(comparison, results))
     write_text(folder / 'report.json', numbers(comparison, results))
+    write_text(folder / 'runs.json', raw_runs(comparison))
     path = folder / 'report.html'
     write_text(path, page(comparison, results, pictures))
     return path

@@ -12,8 +12,10 @@ run() { # experiment, recipe, further flags of basicsr compare
     local experiment="$1" recipe="$2"
     shift 2
     basicsr compare -opt "options/evidence/$recipe.yml" --output "experiments/evidence/$experiment" --seeds $seeds "$@"
+    # all but pictures of the data, which are not ours to give away
     mkdir -p "docs/evidence/$experiment"
-    cp "experiments/evidence/$experiment/report/"*.{json,md,png} "docs/evidence/$experiment/"
+    cp "experiments/evidence/$experiment/report/"{*.json,report.md,losses.png,validations.png,differences_*.png} \
+        "docs/evidence/$experiment/"
 }
 
 all='sr_x2 sr_x2_time derain dehaze sr_x4 weight history form'

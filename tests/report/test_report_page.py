@@ -108,6 +108,18 @@ def test_protocol_and_verdict_stand_with_the_numbers(written):
     assert found['seeds'] == [0, 1, 2]
 
 
+def test_the_raw_values_of_every_run_are_kept(written):
+    runs = json.loads((written / 'runs.json').read_text())
+    found = json.loads((written / 'report.json').read_text())
+    assert [(run['variant'], run['seed']) for run in runs] == [
+        (variant, seed) for variant in found['variants'] for seed in (0, 1, 2)]
+    for result in found['results']:
+        values = [[run['scores'][result['dataset']][result['weights']][result['metric']][name]
+                   for name in result['images']] for run in runs if run['variant'] == result['variant']]
+        assert np.mean(values) == pytest.approx(result['summary']['mean'])
+    assert all(len(run['curves']['l_pix']) > 1 for run in runs)
+
+
 def test_the_table_of_the_page_holds_the_numbers(written):
     """One heading per set, metric and weights; below it the variants with mean, difference, interval and verdict."""
     text = ' '.join(' '.join(Page((written / 'report.html').read_text()).text).split())
