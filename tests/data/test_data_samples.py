@@ -188,7 +188,7 @@ def test_recorded_sizes_are_compared_before_anything_is_read(tmp_path: Path, bui
 def test_an_image_that_cannot_be_decoded_is_named(hazy: dict[str, Any], build: Build, content: bytes | None) -> None:
     path = Path(hazy['dataroot_lq'], '1_1_0.1.png')
     path.write_bytes(path.read_bytes()[:60] if content is None else content)
-    with pytest.raises(PairError, match=r'datasets.train \(Tiny\): .*1_1_0.1.png of dataroot_lq .* cannot be decoded'):
+    with pytest.raises(PairError, match=r'datasets.train \(Tiny\): .*1_1_0.1.png .*(be decoded|is empty|is truncated)'):
         build(hazy)[0]
 
 
@@ -197,7 +197,7 @@ def test_a_key_that_is_on_record_but_not_stored(tmp_path: Path, build: Build) ->
     Path(lq, 'meta_info.txt').write_text('1_1.png (8,8,3) 1\n1_2.png (8,8,3) 1\n')
     dataset = build({'phase': 'val', 'dataroot_gt': write_lmdb(tmp_path / 'gt.lmdb', {'1': coordinates(8, 8)}),
                      'dataroot_lq': lq, 'pair_by': 'prefix(_)', 'io_backend': {'type': 'lmdb'}})
-    with pytest.raises(PairError, match=r'1_2 of dataroot_lq .* has no such key'):
+    with pytest.raises(PairError, match=r'key 1_2 of .*lq.lmdb does not exist'):
         dataset[1]
 
 

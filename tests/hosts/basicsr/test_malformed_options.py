@@ -202,7 +202,7 @@ def test_wrong_values(bench):
         assume(not (path == 'manual_seed' and value == ''))
         assume(not (path == 'train.warmup_iter' and isinstance(value, int)))
         outcome = bench.refused(command, changed(for_command(bench.valid, command), path, value), path)
-        assert 'problems in the options' not in outcome.said and '2 problems' not in outcome.said
+        assert command == 'check' or 'problems in the options' not in outcome.said  # its later stages may say more
 
     every()
 

@@ -1,11 +1,11 @@
 """The error about data, which stays one sentence on its way out of a worker."""
 from __future__ import annotations
 
-from mcir_plugin.errors import McirError
+from mcir_plugin.data.pairs import PairError
 
 
-class BadImageError(McirError, RuntimeError):
-    """An image cannot be used.
+class BadImageError(PairError):
+    """An image cannot be used. No OSError: some data sets skip what raises one.
 
     PyTorch hands an error of a data worker on by calling its class with a whole traceback as text; of that only the
     message is kept.
