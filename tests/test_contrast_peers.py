@@ -78,8 +78,10 @@ def test_schedule_bound_and_state_without_a_history(batch, tmp_path):
     net = network()
     term = make(CRLoss(**TINY), schedule=Schedule(interval=2, start_iter=2), max_ratio=0.01, window=Window(8))
     assert [term(net(lq), lq, step=step, gt=gt) is None for step in (1, 2, 3, 4)] == [True, True, True, False]
-    reference = torch.tensor(0.2, dtype=torch.float64)
-    assert term(net(lq), lq, step=4, gt=gt, reference=reference).item() == pytest.approx(0.002)
+    pred = net(lq)
+    bounded = term(pred, lq, step=4, gt=gt, reference=(pred - gt).abs().mean())
+    pull, = torch.autograd.grad(bounded, pred)
+    assert pull.norm().item() == pytest.approx(0.01 / pred.numel()**0.5, rel=1e-5)  # of the gradient of L1
     assert (term.num_negatives, term.ages(4), term.update(4)) == (0, [], [])
     torch.save(term.state_dict(), tmp_path / 'term.pth')
     other = make(CRLoss(**TINY), window=Window(8, seed=9))
