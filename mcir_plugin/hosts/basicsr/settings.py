@@ -16,6 +16,7 @@ from mcir_plugin.config.path_kinds import FileName
 from mcir_plugin.hosts.basicsr import host_options as known
 
 LARGEST = 10**7  # of whole numbers that a network takes: more would build it for hours
+OWN_BLOCKS = ('train.spn_opt.', 'train.history_opt.')  # read strictly by their own definitions
 ROOTS = ('experiments_root', 'results_root')
 
 
@@ -103,7 +104,8 @@ def _phases(opt: Mapping[str, Any], is_train: bool) -> Iterator[str]:
 def _values(opt: Mapping[str, Any]) -> Iterator[str]:
     for pattern, kind in known.VALUES:
         for where, value in find(opt, pattern):
-            yield from _refusals(kind, value, where)
+            if not where.startswith(OWN_BLOCKS):
+                yield from _refusals(kind, value, where)
 
 
 def _huge(value: Any, where: str = '') -> Iterator[str]:
