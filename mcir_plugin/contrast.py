@@ -83,7 +83,7 @@ class ContrastTerm:
         self.window = window
         self.uncertainty = uncertainty
         self.record = Record()
-        self._bounded = 0  # calls of bounded
+        self._acting = 0  # in how many steps the term has acted by now; follows from the step, so it is no state
 
     @property
     def num_negatives(self) -> int:
@@ -141,6 +141,7 @@ class ContrastTerm:
         moments = Moments()
         if self.uncertainty:
             negatives = map(moments.taken, negatives)  # map keeps no reference to what it has passed on
+        self._acting = (step - self.schedule.start_iter) // self.schedule.interval
         term, distances = self._score(pred, negatives, gt, _first_tensor(*inputs, *kwargs.values()), step)
         term = term * factor
         self.record.term = term.detach()
@@ -156,7 +157,7 @@ class ContrastTerm:
         """Return the term, scaled down where its gradient exceeds ``max_ratio`` times that of the reference.
 
         Without ``max_ratio`` it is returned as it is, and the ratio of the gradients is measured now and then, for
-        ``record.grad_ratio``: in the first ten calls and in every tenth.
+        ``record.grad_ratio``: in the first ten steps in which the term acts, and in every tenth.
 
         Args:
             term (Tensor): What :meth:`score` returned.
@@ -180,8 +181,7 @@ class ContrastTerm:
 
     def _measures(self, reference: Tensor) -> bool:
         """Return whether this call compares gradients, which costs one more backward pass of the reference."""
-        self._bounded += 1
-        now_and_then = self._bounded <= 10 or self._bounded % 10 == 0
+        now_and_then = self._acting <= 10 or self._acting % 10 == 0
         return self.max_ratio is not None or (now_and_then and reference.requires_grad)
 
     def update(self, step: int, pred: Tensor | None = None, gt: Tensor | None = None) -> list[int]:
@@ -210,7 +210,8 @@ class ContrastTerm:
         """Return everything that a resumed run needs."""
         return {'format': FORMAT, 'bank': None if self.bank is None else self.bank.state_dict(),
                 'window': self.window.get_state() if self.window else None,
-                'record': {'term': self.record.term, 'distances': self.record.distances}}
+                'record': {'term': self.record.term, 'distances': self.record.distances,
+                           'grad_ratio': self.record.grad_ratio}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned.
@@ -228,7 +229,7 @@ class ContrastTerm:
             self.window.set_state(state['window'])
         distances = state['record']['distances'].items()
         kept = {k: v for k, v in distances if self.bank is None or k < self.bank.num_negatives}
-        self.record = Record(state['record']['term'], kept)
+        self.record = Record(state['record']['term'], kept, state['record'].get('grad_ratio'))
 
     def _score(self, pred: Tensor, negatives: Iterable[Tensor] | None, gt: Tensor | None, lq: Tensor | None,
                step: int) -> tuple[Tensor, Tensor]:

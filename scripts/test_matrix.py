@@ -192,22 +192,28 @@ def record(row: dict[str, Any], path: Path) -> None:
 def page(rows: list[dict[str, Any]]) -> str:
     """Return the results as a page."""
     head = ['environment', 'Python', *SHOWN, 'tests', 'passed', 'failed', 'skipped', 'date', 'commit']
-    lines = [[row['environment'], row['python'], *(row['versions'][name] for name in SHOWN), ' '.join(row['tests']),
+    lines = [[row['environment'], row['python'], *(row['versions'][name] for name in SHOWN), what_was_run(row),
               *(str(row[key]) for key in ('passed', 'failed', 'skipped')), row['date'], row['commit']] for row in rows]
     columns = ['\n'.join(f'| {" | ".join(cells)} |' for cells in zip(head, *lines, strict=True))]
     rule = f'| {" | ".join(["---"] * (len(rows) + 1))} |'
     first, _, rest = columns[0].partition('\n')
-    text = [INTRODUCTION, f'{first}\n{rule}\n{rest}']
-    text += [f'- **{row["environment"]}**: {row["what"]}; {row["files"]} of '
-             f'{row["files_asked_for"]} test files were run.' for row in rows]
+    text = [INTRODUCTION, f'{first}\n{rule}\n{rest}\n']
+    text += [f'- **{row["environment"]}**: {row["what"]}; {row["files"]} of {row["files_asked_for"]} files were run of '
+             + ', '.join(f'`{path}`' for path in row['tests']) + '.' for row in rows]
     text += ['', *(f'- failed in {row["environment"]}: `{name}`' for row in rows for name in row['failures'])]
     return '\n'.join(text).rstrip() + '\n'
+
+
+def what_was_run(row: dict[str, Any]) -> str:
+    """Return ``all`` for the whole suite, else the number of files."""
+    whole = row['tests'] == ['tests'] and row['files'] == row['files_asked_for']
+    return 'all' if whole else f'{row["files"]} files'
 
 
 INTRODUCTION = """# Versions that were tested
 
 Written by `python scripts/test_matrix.py`, which makes an environment for each column and runs the tests in it; the raw
-results are in `versions.json`. `tests` is what was run: the whole suite only where it says `tests`. A `+` after the
+results are in `versions.json`. `tests` is what was run, the whole suite only where it says `all`. A `+` after the
 commit means that the working tree differed from it.
 """
 

@@ -1,6 +1,7 @@
 """Looking into a running loss: what is alive when the next negative is asked for, which operations are called."""
 import weakref
 
+import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten  # tree_leaves is not in torch 2.1
@@ -9,6 +10,14 @@ from torch.utils._pytree import tree_flatten  # tree_leaves is not in torch 2.1
 def images(*shape, seed=0):
     """Random images in [0, 1]."""
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def require_on_cpu(dtype):
+    """Skip where this torch has no convolution of the type on a CPU."""
+    try:
+        torch.nn.functional.conv2d(torch.rand(1, 1, 3, 3).to(dtype), torch.rand(1, 1, 3, 3).to(dtype))
+    except RuntimeError:
+        pytest.skip(f'torch {torch.__version__} has no convolution of {dtype} on a CPU')
 
 
 class Recorded:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from loss_probes import Made, Operations, Recorded, images
+from loss_probes import Made, Operations, Recorded, images, require_on_cpu
 from peers_naive import VGG19, Setting, agrees, naive_ratio, psnr_of_batch
 from spn_naive import ELEMENTWISE
 
@@ -155,6 +155,7 @@ def test_no_value_is_ever_read_and_none_is_copied_from_python(cls):
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize('cls', [CRLoss, CCRLoss])
 def test_lower_precision_stays_close(cls, dtype):
+    require_on_cpu(dtype)
     pred, gt, lq, *negatives = (images(2, 3, 16, 16, seed=k) for k in range(5))
     results = []
     for precision in (torch.float32, dtype):

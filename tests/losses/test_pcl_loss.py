@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from loss_probes import Made, Operations, images
+from loss_probes import Made, Operations, images, require_on_cpu
 from peers_naive import VGG19, Setting, agrees, naive_infonce, naive_ratio
 from torchvision.transforms import functional as vision
 
@@ -156,6 +156,7 @@ def test_memory_does_not_grow_with_the_number_of_images():
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize('options', ALL)
 def test_lower_precision_stays_close(options, dtype):
+    require_on_cpu(dtype)
     pred, gt, lq = images(2, 3, 16, 16), images(2, 3, 16, 16, seed=1), images(2, 3, 16, 16, seed=2)
     results = []
     for precision in (torch.float32, dtype):

@@ -94,8 +94,9 @@ class Run:
         return self.runner.model.state_dict()
 
     def saved(self, iteration: int) -> dict[str, Any]:
-        """A checkpoint, read with the protection against foreign code."""
-        return torch.load(Path(self.runner.work_dir, f'iter_{iteration}.pth'), weights_only=True)
+        """A checkpoint, read with the protection against foreign code where torch can be told of mmengine's classes."""
+        safely = hasattr(torch.serialization, 'add_safe_globals')  # not before torch 2.4
+        return torch.load(Path(self.runner.work_dir, f'iter_{iteration}.pth'), weights_only=safely)
 
 
 @pytest.fixture

@@ -1,0 +1,70 @@
+"""The test matrix: what it makes of real reports of pytest, and the page that it writes. No environment is made."""
+import json
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).parents[2] / 'scripts'
+sys.path.insert(0, str(SCRIPTS))
+
+import test_matrix as matrix  # noqa: E402
+
+CASES = """import pytest
+def test_good(): pass
+def test_bad(): assert False
+@pytest.fixture
+def broken(): raise RuntimeError
+def test_error(broken): pass
+@pytest.mark.skip
+def test_skipped(): pass
+"""
+
+
+def test_counts_and_names_of_a_real_run(tmp_path):
+    (tmp_path / 'test_four.py').write_text(CASES)
+    counts, failures = matrix.run_file(Path(sys.executable), str(tmp_path / 'test_four.py'), tmp_path / 'r.xml', 100)
+    assert counts == {'passed': 1, 'failed': 2, 'skipped': 1}
+    assert [name.partition('::')[2] for name in failures] == ['test_bad', 'test_error']
+
+
+@pytest.mark.parametrize('text, timeout, said', [('import nowhere', 100, '::'),
+                                                 ('import time; time.sleep(60)', 1, 'not finished after 1 s')])
+def test_a_file_that_cannot_be_read_or_hangs_is_a_failure(text, timeout, said, tmp_path):
+    (tmp_path / 'test_one.py').write_text(text)
+    counts, (failure, ) = matrix.run_file(Path(sys.executable), str(tmp_path / 'test_one.py'), tmp_path / 'r.xml',
+                                          timeout)
+    assert counts == {'failed': 1} and said in failure
+
+
+def test_a_row_replaces_that_of_its_environment_and_the_page_names_failures(tmp_path):
+    row = {'what': 'w', 'python': '3.10.1', 'versions': dict.fromkeys(matrix.SHOWN, '1.0'), 'date': '2026-01-01',
+           'commit': 'abc', 'tests': ['tests'], 'files': 2, 'files_asked_for': 2, 'passed': 3, 'failed': 1,
+           'skipped': 0, 'failures': ['tests/test_x.py::test_y'], 'minutes': 1.0}
+    path = tmp_path / 'versions.json'
+    for name, passed in (('ceiling', 3), ('floor', 3), ('ceiling', 99)):
+        matrix.record({**row, 'environment': name, 'passed': passed}, path)
+    rows = json.loads(path.read_text())
+    assert [(one['environment'], one['passed']) for one in rows] == [('floor', 3), ('ceiling', 99)]
+    text = path.with_suffix('.md').read_text()
+    assert '| passed | 3 | 99 |' in text and '| tests | all | all |' in text
+    assert 'failed in floor: `tests/test_x.py::test_y`' in text
+
+
+def test_the_page_in_the_documentation_is_that_of_its_numbers():
+    rows = json.loads((SCRIPTS.parent / 'docs' / 'versions.json').read_text())
+    assert (SCRIPTS.parent / 'docs' / 'versions.md').read_text() == matrix.page(rows)
+
+
+def test_master_needs_a_url():
+    done = subprocess.run([sys.executable, SCRIPTS / 'test_matrix.py', '--environments', 'master'], capture_output=True,
+                          text=True)
+    assert done.returncode == 2 and '--basicsr' in done.stderr
+
+
+def test_a_python_that_is_not_there_is_said(monkeypatch, tmp_path):
+    args = Namespace(folder=tmp_path, python=['3.10=/no/such/python'], basicsr=None)
+    with pytest.raises(SystemExit, match='/no/such/python'):
+        matrix.prepare('floor', args)
