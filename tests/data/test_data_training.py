@@ -130,8 +130,9 @@ def test_crops_of_an_image_are_decoded_once_and_lie_at_different_places(
     block = {**hazy, 'gt_size': 8, 'use_hflip': True, 'use_rot': True, 'crops_per_image': 4, 'batch_size_per_gpu': 8,
              'num_worker_per_gpu': 0}
     dataset, read = build(block), []
-    decode = dataset._read
-    monkeypatch.setattr(dataset, '_read', lambda kind, name: read.append((kind, name)) or decode(kind, name))
+    watched = dataset.dataset
+    decode = watched._read
+    monkeypatch.setattr(watched, '_read', lambda kind, name: read.append((kind, name)) or decode(kind, name))
     batches = list(build_dataloader(dataset, block, num_gpu=1, sampler=EnlargedSampler(dataset, 1, 0, 2), seed=0))
     assert [batch['lq'].shape for batch in batches] == [(8, 3, 8, 8)] * 3
     for batch in batches:
@@ -181,7 +182,7 @@ def large_crop(opt: Options, hazy: Options) -> None:
 
 
 @pytest.mark.parametrize(('damage', 'words'), [
-    (damaged_gt, 'truncated, the end of the PNG is missing: 2.png'),
+    (damaged_gt, 'truncated, their end is missing: 2.png'),
     (smaller_lq, 'in 1 of 12 pairs the ground truth is larger, by up to 1 pixels'),
     (without_gt, 'datasets.train: 4 of 12 images in dataroot_lq'),
     (typo, 'edge_dekay: received 0.5, but there is no such option (did you mean edge_decay?)'),
@@ -200,5 +201,5 @@ def test_training_with_a_wrong_block_ends_with_one_message(opt: Options, command
     shutil.rmtree(hazy['dataroot_gt'])
     assert command('train', opt) == 2
     said = capsys.readouterr().err
-    assert f'datasets.train (Hazy).dataroot_gt: {hazy["dataroot_gt"]} is not a folder' in said
+    assert f"datasets.train.dataroot_gt: there is no such file or folder: '{hazy['dataroot_gt']}'" in said
     assert 'Traceback' not in said

@@ -262,7 +262,7 @@ def test_defaults_are_the_published_configuration():
     assert defaults == {'loss_weight': 1e-3, 'layer_weights': {'relu1_2': 0.2, 'relu2_2': 0.3, 'relu3_3': 0.5},
                         'vgg_type': 'vgg16', 'vgg_weights': None, 'use_input_norm': True, 'range_norm': False,
                         'criterion': 'l1', 'reduction': 'mean', 'form': 'difference', 'gate': None, 'margin': 0.1,
-                        'margin_decay_iter': None, 'tau': 2., 'eps': 1e-7}
+                        'margin_decay_iter': None, 'tau': 2., 'eps': 1e-7, 'extractor': None}
 
 
 def test_copies_and_state():

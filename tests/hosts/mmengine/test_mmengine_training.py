@@ -14,6 +14,8 @@ from mcir_plugin.config import ConfigError
 from mcir_plugin.errors import McirError
 from mcir_plugin.hosts.criterion import PairingError
 from mcir_plugin.hosts.guard import TrainingDivergedError
+from mcir_plugin.hosts.mmengine.guard import FiniteGuard
+from mcir_plugin.losses.frozen_layers import FrozenConv2d
 
 
 def test_log_shows_criterion_and_term_apart(config, train):
@@ -92,14 +94,16 @@ def test_bfloat16_autocast(config, train, monkeypatch):
     monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available', lambda: True)
     seen = []
     wrapper = {'type': 'AmpOptimWrapper', 'dtype': 'bfloat16', 'optimizer': {'type': 'Adam', 'lr': 1e-3}}
-    original = torch.nn.Conv2d.forward
 
-    def watched(self, x):
-        output = original(self, x)
-        seen.append((self.training, output.dtype))
-        return output
+    def noted(original):
+        def watched(self, x):
+            output = original(self, x)
+            seen.append((self.training, output.dtype))
+            return output
+        return watched
 
-    monkeypatch.setattr(torch.nn.Conv2d, 'forward', watched)
+    for layer in (torch.nn.Conv2d, FrozenConv2d):  # of networks, of the extractor
+        monkeypatch.setattr(layer, 'forward', noted(layer.forward))
     run = train(config(iters=4, optim_wrapper=wrapper))
     assert {(True, torch.bfloat16), (False, torch.bfloat16)} <= set(seen), 'network and negatives run in bfloat16'
     assert (False, torch.float32) in seen, 'the extractor does not'
@@ -218,8 +222,9 @@ def test_second_training_of_the_same_runner_attaches_once(config, build):
     assert len(run.lines()) == 4
 
 
-def test_we_read_no_value_inside_a_step(config, build):
+def test_we_read_no_value_inside_a_step(config, build, monkeypatch):
     """On a GPU that would make the host wait; mmengine itself reads the losses after the iteration."""
+    monkeypatch.setattr(FiniteGuard, 'inspect', lambda self: None)  # looks at once only where there is no GPU
     run = build(config(iters=4))
     step, ours, reads, scored = run.runner.model.train_step, str(Path(mcir_plugin.__file__).parent), [], []
 
