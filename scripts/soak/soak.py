@@ -91,8 +91,8 @@ def options(steps: int) -> dict[str, Any]:
     return {
         'name': 'soak', 'model_type': 'SRModel', 'scale': 2, 'num_gpu': 0, 'manual_seed': 0,
         'imports': ['soak_recorder'],
-        'datasets': {'train': {**data, **roots('train'), 'name': 'train', 'gt_size': 16, 'use_hflip': True,
-                               'use_rot': True, 'num_worker_per_gpu': 1, 'batch_size_per_gpu': 1,
+        'datasets': {'train': {**data, **roots('train'), 'name': 'train', 'gt_size': 16, 'allow_grey': True,
+                               'use_hflip': True, 'use_rot': True, 'num_worker_per_gpu': 1, 'batch_size_per_gpu': 1,
                                'dataset_enlarge_ratio': max(1, often // 20)},
                      'val': {**data, **roots('val'), 'name': 'val'}},
         'network_g': {'type': 'EDSR', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 4, 'num_block': 1, 'upscale': 2,
