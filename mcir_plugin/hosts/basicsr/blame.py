@@ -75,7 +75,7 @@ def explained_resuming(host_method: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(host_method)
     def resume_training(self: Any, resume_state: dict[str, Any]) -> None:
-        with explained(f'path.resume_state ({self.opt["path"].get("resume_state")})'):
+        with explained(f'path.resume_state ({(self.opt.get("path") or {}).get("resume_state")})'):
             host_method(self, resume_state)
 
     return resume_training

@@ -231,7 +231,7 @@ def truncated_png(opt: Options) -> tuple[str, list[str]]:
 
 def broken_jpeg(opt: Options) -> tuple[str, list[str]]:
     change_lmdb(opt, 'dataroot_lq', lambda value: b'\xff\xd8' + b'nothing' * 9)
-    return 'data', ['train.dataroot_lq', 'p03 cannot be decoded']
+    return 'data', ['train.dataroot_lq', 'are truncated, their end is missing: p03']
 
 
 def no_image(opt: Options) -> tuple[str, list[str]]:
@@ -630,7 +630,7 @@ def test_earlier_run(options, train, check, tmp_path):
     assert 'holds 2 negatives, but the options ask for 3' in changed.stage('first steps')
 
     opt['path']['resume_state'] = 'experiments/tiny/training_states/5.state'
-    assert '5.state does not exist' in check(opt).stage('files')
+    assert '5.state is missing' in check(opt).stage('files')
     assert tree(tmp_path) == before
 
 

@@ -53,8 +53,7 @@ NEEDED = ['name', 'model_type', 'datasets', 'datasets.train', 'datasets.train.na
           'train.optim_g.lr', 'train.scheduler', 'train.scheduler.type', 'train.scheduler.milestones', 'val.val_freq',
           'val.save_img', 'val.metrics.psnr.type', 'val.metrics.psnr.crop_border', 'logger', 'logger.print_freq',
           'logger.save_checkpoint_freq', 'logger.use_tb_logger']
-STRICT = ['train.spn_opt', 'train.history_opt', 'network_g', 'train.pixel_opt', 'train.optim_g', 'train.scheduler',
-          'val.metrics.psnr']
+STRICT = ['train.spn_opt', 'train.history_opt', 'network_g', 'train.pixel_opt', 'train.optim_g', 'train.scheduler']
 NOT_IN_A_TEST = ('train', 'logger', 'datasets.train', 'val.val_freq', 'val.save_img', 'dist_params')
 
 letters = st.text('abcxyz ', min_size=1, max_size=6).map(lambda text: f'{text}q')

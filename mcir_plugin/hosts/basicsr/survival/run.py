@@ -151,7 +151,8 @@ class Run:
         if isinstance(error, RuntimeError) and not isinstance(error, McirError):
             time.sleep(NEWS_WITHIN)  # probably from a collective; what another rank has to say is clearer
         stopped = isinstance(error, TrainingStopped)
-        reason = f'was stopped by {self.signals.received}' if stopped else f'failed: {type(error).__name__}: {error}'
+        signal = self.signals.received or self.signals.interrupted_by
+        reason = f'was stopped by {signal}' if stopped else f'failed: {type(error).__name__}: {error}'
         self._lifeline.failed(reason, TrainingStopped.STATUS if stopped else 1)
 
     def _end(self, reason: str, status: int) -> None:

@@ -31,6 +31,7 @@ class StopSignals:
 
     Attributes:
         received (str | None): Name of the first signal.
+        interrupted_by (str | None): Name of the signal that raised TrainingStopped; ``received`` may follow later.
         in_loop (bool): The run will look at ``received`` after its step. Otherwise the first signal raises
             TrainingStopped in the main thread.
     """
@@ -38,6 +39,7 @@ class StopSignals:
     def __init__(self, relayed: bool = False) -> None:
         self.relayed = relayed
         self.received: str | None = None
+        self.interrupted_by: str | None = None
         self.in_loop = False
         self._at = 0.0
         self._replaced: dict[int, Any] = {}
@@ -68,6 +70,7 @@ class StopSignals:
 
     def _in_main_thread(self, number: int, frame: FrameType | None) -> None:
         if not self.in_loop:
+            self.interrupted_by = signal.Signals(number).name
             raise TrainingStopped
 
     def _listen(self, pipe: int, wanted: frozenset[int]) -> None:
