@@ -147,9 +147,9 @@ def test_data_that_fails_on_one_rank_end_the_other(endless, start_ranks, tmp_pat
     (tmp_path / 'failing.py').write_text(FAILING_DATA)
     ranks = start_ranks({**endless, 'imports': ['failing']})
     assert ended(ranks) == [1, 2]
-    assert 'rank 1 failed: KeyError' in ranks[0].said() and 'p03 is not in the LMDB' in ranks[0].said()
+    assert 'rank 1 failed: ' in ranks[0].said() and 'p03 is not in the LMDB' in ranks[0].said()
     assert 'This rank ends, too' in ranks[0].said() and 'Traceback' not in ranks[0].said()
-    assert 'rank 1 failed: KeyError' in next((tmp_path / 'experiments/tiny').glob('*.log')).read_text()
+    assert 'rank 1 failed: ' in next((tmp_path / 'experiments/tiny').glob('*.log')).read_text()
 
 
 def test_a_nan_on_one_rank_ends_the_other(endless, start_ranks, tmp_path):
