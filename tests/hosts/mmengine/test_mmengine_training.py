@@ -45,6 +45,20 @@ def test_tensorboard_shows_the_scalars(config, train):
     assert {'spn/dist_1', 'spn/age_2', 'spn/ratio', 'loss_pix'} <= set(events.Tags()['scalars'])
 
 
+def test_wandb_gets_the_scalars(config, train, tmp_path, monkeypatch):
+    """In an offline run; wandb is no dependency of the tests."""
+    wandb = pytest.importorskip('wandb')
+    monkeypatch.setenv('WANDB_MODE', 'offline')
+    told, log = [], wandb.Run.log
+    monkeypatch.setattr(wandb.Run, 'log', lambda self, data, *args, **kwargs: told.append(dict(data)) or log(
+        self, data, *args, **kwargs))
+    backends = [{'type': 'LocalVisBackend'}, {'type': 'WandbVisBackend'}]
+    run = train(config(iters=3, visualizer={'type': 'Visualizer', 'vis_backends': backends}))
+    scalars = [data for data in told if 'loss_spn' in data]
+    assert [data['loss_spn'] for data in scalars] == pytest.approx([line['loss_spn'] for line in run.lines()], rel=1e-5)
+    assert all({'spn/dist_1', 'spn/age_2', 'spn/ratio', 'loss_pix'} <= set(data) for data in scalars)
+
+
 @pytest.mark.parametrize(('answer', 'split'), [('named', 'loss_l1'), ('list', 'loss_l1'), ('scaled', None),
                                                ('apart', None)])
 def test_term_counts_once_however_the_model_names_its_losses(config, train, answer, split):
