@@ -158,6 +158,7 @@ class _Blocks(nn.Module):
         self.blocks = nn.Sequential(*blocks)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Take and return features of shape (N, C, H, W); inside, channels come last."""
         return self.blocks(x.movedim(1, -1)).movedim(-1, 1)
 
 
