@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,19 @@ def test_prefetching_thread_hands_the_error_on(own, command):
     own['datasets']['train'].update(prefetch_mode='cpu', num_worker_per_gpu=0)
     status, said = command('train', own)
     assert status == 2 and 'p03' in said and 'Traceback' not in said
+
+
+def test_two_threads_may_ask_for_the_first_sample(own, monkeypatch):
+    """BasicSR's prefetcher starts two at an epoch's begin; its data sets open their database once, at the first one."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from basicsr.data import build_dataset
+    from basicsr.utils.file_client import LmdbBackend
+    opened = LmdbBackend.__init__
+    monkeypatch.setattr(LmdbBackend, '__init__', lambda *args, **kwargs: (time.sleep(0.3), opened(*args, **kwargs))[1])
+    data = build_dataset({**own['datasets']['train'], 'phase': 'train', 'scale': 2})
+    with ThreadPoolExecutor(2) as threads:
+        assert [sample['gt_path'] for sample in threads.map(data.__getitem__, (4, 5))] == ['p04', 'p05']
 
 
 def test_some_bad_images_are_allowed_counted_and_replaced(own, command, tmp_path):

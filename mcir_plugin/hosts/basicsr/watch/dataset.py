@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,6 +42,13 @@ class WatchedDataset(Dataset):
         self.where = where
         self.options = options
         self.ledger = ledger
+        self._one_at_a_time = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != '_one_at_a_time'}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _one_at_a_time=threading.Lock())
 
     def __getattr__(self, name: str) -> Any:
         if name == 'dataset':  # while it is unpickled there is none
@@ -52,6 +60,10 @@ class WatchedDataset(Dataset):
 
     def __getitem__(self, index: int) -> Any:
         """Return a sample; in place of a bad one, if some may be bad, another that depends on the index alone."""
+        with self._one_at_a_time:  # BasicSR's prefetcher starts two threads, which would both open the database
+            return self._usable(index)
+
+    def _usable(self, index: int) -> Any:
         draws = random.Random(int(index))  # of its own: crops and flips are drawn as if nothing had happened
         tried = index
         while True:
