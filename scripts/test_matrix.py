@@ -136,10 +136,12 @@ def run_tests(python: Path, args: argparse.Namespace, name: str) -> Iterator[dic
     counts, failures, start = Counter(), [], time.monotonic()
     files = test_files(args.tests)
     for number, file in enumerate(files, 1):
+        began = time.monotonic()
         found, bad = run_file(python, file, args.folder / f'{name}.xml', args.timeout)
         counts += found
         failures += bad
-        print(f'{name} [{number}/{len(files)}] {file}: {dict(found)}', flush=True)
+        print(f'{name} [{number}/{len(files)}] {file}: {dict(found)}, {time.monotonic() - began:.0f} s',
+              flush=True)
         yield {'files': number, 'files_asked_for': len(files), 'failures': failures,
                **{key: counts[key] for key in ('passed', 'failed', 'skipped')},
                'minutes': round((time.monotonic() - start) / 60, 1)}

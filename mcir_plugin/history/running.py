@@ -26,7 +26,7 @@ class Running:
         channels_last (bool): Run convolutions in the memory layout (N, H, W, C).
 
     Raises:
-        ValueError: If a precision is no floating point type.
+        ValueError: If a precision is no floating point type, or one that PyTorch cannot compute in on this device.
     """
 
     def __init__(self, like: nn.Module, build: Callable[[], nn.Module], dtype: torch.dtype | str | None,
@@ -34,7 +34,7 @@ class Running:
         tensor = first_tensor(like)
         self.dtype = floating('dtype', dtype)
         self.device = device
-        self.precision = floating('precision', precision)
+        self.precision = computable('precision', precision, tensor.device)
         self.channels_last = channels_last
         self._type = tensor.device.type
         wanted = torch.empty(0, device=device or tensor.device).device  # 'cuda' becomes 'cuda:0', the current one
@@ -76,6 +76,25 @@ def floating(name: str, dtype: torch.dtype | str | None) -> torch.dtype | None:
     resolved = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
     if dtype is not None and not (isinstance(resolved, torch.dtype) and resolved.is_floating_point):
         raise ValueError(f"{name} must be 'float32', 'bfloat16' or 'float16'; received {dtype!r}.")
+    return resolved
+
+
+def computable(name: str, dtype: torch.dtype | str | None, device: torch.device) -> torch.dtype | None:
+    """Return the floating point type of this name, in which this version of PyTorch can convolve on the device.
+
+    PyTorch 2.1 cannot in float16 on a CPU, where its autocast also falls back to float32 with no more than a warning.
+
+    Raises:
+        ValueError: Beginning with ``name``, if it cannot, or if it is no floating point type.
+    """
+    resolved = floating(name, dtype)
+    try:
+        if resolved is not None:
+            tiny = torch.zeros(1, 1, 3, 3, dtype=resolved, device=device)
+            nn.functional.conv2d(tiny, tiny)
+    except RuntimeError as error:
+        raise ValueError(f'{name}: PyTorch {torch.__version__} cannot compute in {dtype} on {device.type} ({error}). '
+                         'Use bfloat16 or full precision.') from error
     return resolved
 
 

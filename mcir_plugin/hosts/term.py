@@ -6,9 +6,11 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from mcir_plugin.config import HistoryOptions
+from mcir_plugin.config import ConfigError, HistoryOptions
 from mcir_plugin.contrast import ContrastTerm
 from mcir_plugin.history import HistoryBank, Schedule, Uncertainty, Window
+from mcir_plugin.history.copies import first_tensor
+from mcir_plugin.history.running import computable
 from mcir_plugin.losses import FeatureLoss
 
 
@@ -22,13 +24,24 @@ def build_term(network: nn.Module, history: HistoryOptions, loss: FeatureLoss, s
         loss (FeatureLoss): Scores the output, on the network's device. No history is built unless it reads one.
         seed (int): Seed of the run, for draws and random initialisations where ``history`` gives none.
         factory (Callable | None): Builds the network anew, see :class:`HistoryBank`. Default: None.
+
+    Raises:
+        ConfigError: If PyTorch cannot compute in the precision that is asked for.
     """
     seed = seed if history.seed is None else history.seed
+    precision = _precision(history, network)
     bank = build_bank(network, history, seed, factory) if 'negatives' in loss.needs else None
-    if history.precision:
-        loss.extractor.compute_in(getattr(torch, history.precision))
+    if precision:
+        loss.extractor.compute_in(precision)
     return ContrastTerm(bank, loss, build_schedule(history), history.max_ratio,
                         Window(history.crop_size, seed) if history.crop_size else None, build_uncertainty(history))
+
+
+def _precision(history: HistoryOptions, network: nn.Module) -> torch.dtype | None:
+    try:
+        return computable('precision', history.precision, first_tensor(network).device)
+    except ValueError as error:
+        raise ConfigError(f'history_opt.{error}') from error
 
 
 def build_bank(network: nn.Module, history: HistoryOptions, seed: int,

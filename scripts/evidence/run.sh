@@ -8,14 +8,13 @@ seeds="${SEEDS:-0 1 2}"
 
 variants() { for name in "$@"; do echo "$name=scripts/evidence/variants/$name.yml"; done; }
 
-run() { # experiment, recipe, further flags of basicsr compare
-    local experiment="$1" recipe="$2"
+run() { # experiment, recipe, flags of basicsr compare; experiments of one recipe share what they both train
+    local experiment="$1" recipe="$2" output="experiments/evidence/${runs:-$2}"
     shift 2
-    basicsr compare -opt "options/evidence/$recipe.yml" --output "experiments/evidence/$experiment" --seeds $seeds "$@"
+    basicsr compare -opt "options/evidence/$recipe.yml" --output "$output" --seeds $seeds "$@"
     # all but pictures of the data, which are not ours to give away
     mkdir -p "docs/evidence/$experiment"
-    cp "experiments/evidence/$experiment/report/"{*.json,report.md,losses.png,validations.png,differences_*.png} \
-        "docs/evidence/$experiment/"
+    cp "$output/report/"{*.json,report.md,losses.png,validations.png,differences_*.png} "docs/evidence/$experiment/"
 }
 
 all='sr_x2 sr_x2_time derain dehaze sr_x4 weight history form'
@@ -23,7 +22,7 @@ for experiment in ${*:-$all}; do
     case "$experiment" in
         sr_x2) run "$experiment" EDSR_SRx2 --variants none $(variants spn1 spn4 spn1_lr cr pcl) ;;
         # as long as spn1 takes: three times the steps without the term
-        sr_x2_time) run "$experiment" EDSR_SRx2 --variants none --set train:total_iter=4500 'train:scheduler:periods=[4500]' val:val_freq=900 ;;
+        sr_x2_time) runs=EDSR_SRx2_time run "$experiment" EDSR_SRx2 --variants none --set train:total_iter=4500 'train:scheduler:periods=[4500]' val:val_freq=900 ;;
         derain) run "$experiment" NAFNet_Rain100L --variants none $(variants spn1 cr ccr) ;;
         dehaze) run "$experiment" DehazeFormer_SOTS --variants none $(variants spn1 cr) ;;
         sr_x4) run "$experiment" SwinIR_SRx4 --variants none $(variants spn1 cr) ;;

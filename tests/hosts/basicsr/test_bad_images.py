@@ -158,6 +158,22 @@ def test_some_bad_images_are_allowed_counted_and_replaced(own, command, tmp_path
     assert status == 2 and 'That makes 2 bad images' in said and 'bad_images_train.txt' in said
 
 
+@pytest.mark.parametrize('allowed', [1, 2])
+def test_two_ranks_count_together(own, start_ranks, tmp_path, allowed):
+    damage(own, 'truncated', 'p03')
+    damage(own, '16 bit', 'p05')
+    own['datasets']['train']['max_bad_images'] = allowed
+    ranks = start_ranks(own)
+    statuses = [rank.wait() for rank in ranks]
+    listed = (tmp_path / 'experiments/tiny/bad_images_train.txt').read_text().splitlines()
+    assert sorted(re.search(r'key (p\d+)', line)[1] for line in listed) == ['p03', 'p05']
+    if allowed == 2:
+        assert statuses == [0, 0]
+    else:  # the other one is told, unless it has asked for a bad image in the same step
+        assert 2 in statuses and set(statuses) <= {1, 2}
+        assert any('That makes 2 bad images' in rank.said() for rank in ranks)
+
+
 def test_resumed_run_counts_on(own, command, tmp_path):
     damage(own, 'truncated', 'p03')
     own['datasets']['train']['max_bad_images'] = 1

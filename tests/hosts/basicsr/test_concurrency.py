@@ -46,6 +46,23 @@ def feed_nan(self, data):
 
 SRModel.feed_data = feed_nan
 """
+SLOW_TEST = """
+'''The first image takes as long as there is no file of this name.'''
+import os, time
+from basicsr.models.sr_model import SRModel
+
+test = SRModel.test
+
+
+def slow(self):
+    print('TESTING', flush=True)
+    while not os.path.exists('go'):
+        time.sleep(0.01)
+    test(self)
+
+
+SRModel.test = slow
+"""
 HANGING_RANK = """
 '''One rank hangs after its third step in a call that nothing interrupts, as in a collective of NCCL.'''
 import ctypes
@@ -112,6 +129,27 @@ def test_distributed_runs_refuse_on_all_ranks(endless, start, start_ranks):
     assert all('is in use by a run of the same name' in rank.said() for rank in ranks)
     first.send(signal.SIGTERM)
     assert first.wait() == 75
+
+
+def test_the_second_test_of_a_name_refuses(options, run_server, tmp_path):
+    """It would rename the results of the first one away, which goes on to write them."""
+    (tmp_path / 'slow.py').write_text(SLOW_TEST)
+    opt = options(spn=False)
+    opt['datasets'] = {'test': {**opt['datasets']['train'], 'name': 'Set'}}
+    opt = {**{key: opt[key] for key in ('name', 'model_type', 'scale', 'num_gpu', 'datasets', 'network_g', 'path')},
+           'manual_seed': 0, 'imports': ['slow'], 'val': {'save_img': True, 'suffix': None}}
+    (tmp_path / 'tiny.yml').write_text(yaml.safe_dump(opt))
+    first = run_server.start(tmp_path, 'test', '-opt', 'tiny.yml')
+    first.wait_for('TESTING')
+    second = run_server.start(tmp_path, 'test', '-opt', 'tiny.yml')
+    assert second.wait() == 2
+    assert 'results/tiny is in use by a run of the same name' in second.said() and str(first.pid) in second.said()
+    (tmp_path / 'go').touch()
+    assert first.wait() == 0
+    assert [path.name for path in (tmp_path / 'results').iterdir()] == ['tiny'], 'neither renamed nor locked any more'
+    assert len(list((tmp_path / 'results/tiny').rglob('*.png'))) == 8
+    third = run_server.start(tmp_path, 'test', '-opt', 'tiny.yml')
+    assert third.wait() == 0 and len(list((tmp_path / 'results').iterdir())) == 2
 
 
 def test_file_systems_without_locks(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """A real Runner: what a run with history does to the loss, the log, the model and the optimizer's steps."""
 import traceback
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,21 @@ def test_bfloat16_autocast(config, train, monkeypatch):
     for ours, theirs in zip(run.lines(), full.lines(), strict=True):
         assert ours['loss_spn'] == pytest.approx(theirs['loss_spn'], rel=0.2)
         assert ours['loss_pix'] == pytest.approx(theirs['loss_pix'], rel=0.02)
+
+
+@pytest.mark.skipif(not hasattr(torch.amp, 'GradScaler'), reason='this torch has no gradient scaler for a CPU')
+def test_a_step_that_the_gradient_scaler_leaves_out_does_not_count(config, train, monkeypatch):
+    """The scale is so large that the first gradients overflow, and no others."""
+    monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available', lambda: True)
+    monkeypatch.setattr(amp_optimizer_wrapper, 'GradScaler', partial(torch.amp.GradScaler, 'cpu'))
+    scale = {'init_scale': 3e38, 'backoff_factor': 1e-6}
+    wrapper = {'type': 'AmpOptimWrapper', 'dtype': 'bfloat16', 'loss_scale': scale,
+               'optimizer': {'type': 'SGD', 'lr': 1e-6}}
+    heavy = {'pixel_loss': {'type': 'MeanL1', 'loss_weight': 1e3}}
+    run = train(config(iters=5, model=heavy, optim_wrapper=wrapper, hook={'history': {'update_iter': [2, 3]}}))
+    assert run.runner.optim_wrapper.loss_scaler.get_scale() == pytest.approx(3e32)
+    assert run.hook.steps.count == 4
+    assert [line['spn/age_1'] for line in run.lines()] == [1, 1, 2, 1, 2], 'refreshed after two steps, not iterations'
 
 
 def test_first_loss_that_is_asked_carries_the_term(config, train):

@@ -7,7 +7,8 @@
     checksums.py    SHA-256 of every file of a checkpoint, in a file beside it
     checkpoints.py  which checkpoint a run continues from: the newest that is complete
     retention.py    ``logger.keep_last`` and ``keep_every``
-    lock.py         one run per experiment folder
+    lock.py         one run per folder
+    results.py      the test pipeline and its results folder
     lifeline.py     a rank that ends brings the others down
     ranks.py        what one rank decides for all
 """

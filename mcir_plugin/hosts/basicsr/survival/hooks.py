@@ -1,4 +1,4 @@
-"""Where the training pipeline meets its run: names that ``basicsr.train`` has bound, and the model class."""
+"""Where the pipelines meet their run: names that ``basicsr.train`` and ``basicsr.test`` have bound, the model class."""
 from __future__ import annotations
 
 import inspect
@@ -6,23 +6,26 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+import basicsr.test
 import basicsr.train
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger
 
 from mcir_plugin.hosts.basicsr.resume import DATA
-from mcir_plugin.hosts.basicsr.survival import workers
+from mcir_plugin.hosts.basicsr.survival import results, workers
 from mcir_plugin.hosts.basicsr.survival.run import current, surviving
 
 
 def install() -> None:
-    """Hook into the pipeline. To be called once, after the other wrappers of the same names."""
+    """Hook into the pipelines. To be called once, after the other wrappers of the same names."""
     train = basicsr.train
     train.train_pipeline = surviving(train.train_pipeline)
     train.load_resume_state = _claiming(train.load_resume_state)
     train.init_tb_loggers = _noting_tb_logger(train.init_tb_loggers)
     for name in ('CPUPrefetcher', 'CUDAPrefetcher'):
         setattr(train, name, _stopping(getattr(train, name)))
+    basicsr.test.test_pipeline = results.letting_go(basicsr.test.test_pipeline)
+    basicsr.test.make_exp_dirs = results.claiming(basicsr.test.make_exp_dirs)
     workers.install()
 
 

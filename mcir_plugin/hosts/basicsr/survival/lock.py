@@ -1,4 +1,4 @@
-"""One run per experiment folder: the second one refuses, instead of renaming the folder of the first one away."""
+"""One run per folder: the second one refuses, instead of renaming the folder of the first one away."""
 from __future__ import annotations
 
 import json
@@ -21,35 +21,36 @@ _held: set[int] = set()
 
 
 class ExperimentInUseError(McirError, RuntimeError):
-    """Another run works in the experiment folder."""
+    """Another run works in the folder."""
 
 
 class ExperimentFolderError(McirError, OSError):
-    """The place of the experiment folder cannot be written to."""
+    """The place of the folder cannot be written to."""
 
 
 def lock_path(folder: Path) -> Path:
-    """Return the lock of an experiment folder. It lies beside the folder, since BasicSR renames the folder."""
+    """Return the lock of a run's folder. It lies beside the folder, since BasicSR renames the folder."""
     return folder.with_name(f'.{folder.name}.lock')
 
 
 @contextmanager
-def locked(folder: Path, warn: Callable[[str], None]) -> Iterator[None]:
-    """Hold the lock of an experiment folder inside the block.
+def locked(folder: Path, warn: Callable[[str], None], option: str = 'path.experiments_root') -> Iterator[None]:
+    """Hold the lock of a run's folder inside the block.
 
     The system forgets it together with the process, however that ends, and forked workers give it up. Where the file
     system has no locks, the process that is named in the file is looked for instead, on this host only.
 
     Args:
-        folder (Path): The experiment folder; it need not exist.
+        folder (Path): The folder; it need not exist.
         warn (Callable[[str], None]): Is told if the file system has no locks.
+        option (str): Says where the folder lies; errors name it. Default: 'path.experiments_root'.
 
     Raises:
         ExperimentInUseError: If another process holds it.
         ExperimentFolderError: If it cannot be written.
     """
     path = lock_path(folder)
-    handle = _claimed(path, folder, warn)
+    handle = _claimed(path, folder, warn, option)
     _held.add(handle)
     try:
         yield
@@ -59,7 +60,7 @@ def locked(folder: Path, warn: Callable[[str], None]) -> Iterator[None]:
         os.close(handle)
 
 
-def _claimed(path: Path, folder: Path, warn: Callable[[str], None]) -> int:
+def _claimed(path: Path, folder: Path, warn: Callable[[str], None], option: str) -> int:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = _open_locked(path, folder, warn)
@@ -70,7 +71,7 @@ def _claimed(path: Path, folder: Path, warn: Callable[[str], None]) -> int:
             raise
     except OSError as error:
         raise ExperimentFolderError(f'{path.parent} cannot be written to: {error}. Free space or fix the permissions, '
-                                    'or set path.experiments_root in the option file.') from error
+                                    f'or set {option} in the option file.') from error
     return handle
 
 
@@ -139,7 +140,6 @@ def _is_alive(owner: dict[str, Any]) -> bool:
     except PermissionError:
         return True
     return True
-
 
 
 def _let_go() -> None:
