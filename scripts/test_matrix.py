@@ -6,7 +6,7 @@
 
 floor is Python 3.10 with the lowest versions that setup.py allows, ceiling is Python 3.12 with the newest of the index,
 master is the pinned environment with BasicSR's repository instead of its release. Environments are made in ``.matrix``
-(6 GB each) and kept. Every test file runs in a process of its own. The results go to ``docs/versions.json`` and, as a
+(6 GB each) and kept. Ten test files of a folder share a process. The results go to ``docs/versions.json`` and, as a
 table, to ``docs/versions.md``; a row is replaced when its environment is run again. Needs uv and the Pythons.
 """
 from __future__ import annotations
@@ -22,6 +22,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -80,7 +81,7 @@ def arguments() -> argparse.Namespace:
                         help='interpreters that uv does not find')
     parser.add_argument('--folder', type=Path, default=ROOT / '.matrix',
                         help='where environments are (default: .matrix)')
-    parser.add_argument('--timeout', type=int, default=1800, help='seconds for one test file (default: 1800)')
+    parser.add_argument('--timeout', type=int, default=3600, help='seconds for ten test files (default: 3600)')
     parser.add_argument('--json', type=Path, default=ROOT / 'docs' / 'versions.json')
     args = parser.parse_args()
     if 'master' in args.environments and not args.basicsr:
@@ -132,17 +133,18 @@ def output(command: list[object]) -> str:
 
 
 def run_tests(python: Path, args: argparse.Namespace, name: str) -> Iterator[dict[str, Any]]:
-    """Run every test file in a process of its own; yield counts, failures and the time so far after each."""
-    counts, failures, start = Counter(), [], time.monotonic()
+    """Run the test files group by group; yield counts, failures and the time so far after each group."""
+    counts, failures, start, done = Counter(), [], time.monotonic(), 0
     files = test_files(args.tests)
-    for number, file in enumerate(files, 1):
+    for group in groups(files):
         began = time.monotonic()
-        found, bad = run_file(python, file, args.folder / f'{name}.xml', args.timeout)
+        found, bad = run_group(python, group, args.folder / f'{name}.xml', args.timeout)
         counts += found
         failures += bad
-        print(f'{name} [{number}/{len(files)}] {file}: {dict(found)}, {time.monotonic() - began:.0f} s',
+        done += len(group)
+        print(f'{name} [{done}/{len(files)}] {group[0]} ...: {dict(found)}, {time.monotonic() - began:.0f} s',
               flush=True)
-        yield {'files': number, 'files_asked_for': len(files), 'failures': failures,
+        yield {'files': done, 'files_asked_for': len(files), 'failures': failures,
                **{key: counts[key] for key in ('passed', 'failed', 'skipped')},
                'minutes': round((time.monotonic() - start) / 60, 1)}
 
@@ -156,29 +158,36 @@ def test_files(paths: list[str]) -> list[str]:
     return [str(path.relative_to(ROOT)) for path in found]
 
 
-def run_file(python: Path, file: str, report: Path, timeout: int) -> tuple[Counter[str], list[str]]:
-    """Run one file; return the counts and the names of what failed."""
+def groups(files: list[str], size: int = 10) -> Iterator[list[str]]:
+    """Divide files into what runs in one process: importing costs seconds, and a crash takes its process along."""
+    for _, same_folder in groupby(files, os.path.dirname):
+        same_folder = list(same_folder)
+        yield from (same_folder[start:start + size] for start in range(0, len(same_folder), size))
+
+
+def run_group(python: Path, files: list[str], report: Path, timeout: int) -> tuple[Counter[str], list[str]]:
+    """Run test files in one process; return the counts and the names of what failed."""
     report.unlink(missing_ok=True)
     environment = {**os.environ, 'PATH': f'{python.parent}{os.pathsep}{os.environ["PATH"]}',
                    'VIRTUAL_ENV': str(python.parents[1])}
-    command = [python, '-m', 'pytest', file, '-q', '-p', 'no:cacheprovider', f'--junitxml={report}']
+    command = [python, '-m', 'pytest', *files, '-q', '-p', 'no:cacheprovider', f'--junitxml={report}']
     try:
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout)
     except subprocess.TimeoutExpired:
-        return Counter(failed=1), [f'{file}: not finished after {timeout} s']
+        return Counter(failed=1), [f'{" ".join(files)}: not finished after {timeout} s']
     if not report.exists():
-        return Counter(failed=1), [f'{file}: {(done.stdout + done.stderr)[-300:]}']
-    return read_report(report, file)
+        return Counter(failed=1), [f'{" ".join(files)}: {(done.stdout + done.stderr)[-300:]}']
+    return read_report(report)
 
 
-def read_report(report: Path, file: str) -> tuple[Counter[str], list[str]]:
+def read_report(report: Path) -> tuple[Counter[str], list[str]]:
     """Return counts and failures of a JUnit file."""
     counts, failures = Counter(), []
     for case in ElementTree.parse(report).iter('testcase'):
         outcome = next((child.tag for child in case if child.tag in ('failure', 'error', 'skipped')), 'passed')
         counts['failed' if outcome in ('failure', 'error') else outcome] += 1
         if outcome in ('failure', 'error'):
-            failures.append(f'{file}::{case.get("name")}')
+            failures.append(f'{case.get("classname")}::{case.get("name")}')
     return counts, failures
 
 

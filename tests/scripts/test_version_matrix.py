@@ -24,18 +24,26 @@ def test_skipped(): pass
 
 
 def test_counts_and_names_of_a_real_run(tmp_path):
-    (tmp_path / 'test_four.py').write_text(CASES)
-    counts, failures = matrix.run_file(Path(sys.executable), str(tmp_path / 'test_four.py'), tmp_path / 'r.xml', 100)
-    assert counts == {'passed': 1, 'failed': 2, 'skipped': 1}
-    assert [name.partition('::')[2] for name in failures] == ['test_bad', 'test_error']
+    files = [str(tmp_path / f'test_{name}.py') for name in ('four', 'one')]
+    Path(files[0]).write_text(CASES)
+    Path(files[1]).write_text('def test_fine(): pass')
+    counts, failures = matrix.run_group(Path(sys.executable), files, tmp_path / 'r.xml', 100)
+    assert counts == {'passed': 2, 'failed': 2, 'skipped': 1}
+    assert [name.rpartition('.')[2] for name in failures] == ['test_four::test_bad', 'test_four::test_error']
+
+
+def test_files_of_a_folder_are_run_ten_by_ten():
+    files = ['tests/test_a.py', *(f'tests/x/test_{number:02d}.py' for number in range(23)), 'tests/y/test_a.py']
+    groups = list(matrix.groups(files))
+    assert [len(group) for group in groups] == [1, 10, 10, 3, 1] and sum(groups, []) == files
 
 
 @pytest.mark.parametrize('text, timeout, said', [('import nowhere', 100, '::'),
                                                  ('import time; time.sleep(60)', 1, 'not finished after 1 s')])
 def test_a_file_that_cannot_be_read_or_hangs_is_a_failure(text, timeout, said, tmp_path):
     (tmp_path / 'test_one.py').write_text(text)
-    counts, (failure, ) = matrix.run_file(Path(sys.executable), str(tmp_path / 'test_one.py'), tmp_path / 'r.xml',
-                                          timeout)
+    counts, (failure, ) = matrix.run_group(Path(sys.executable), [str(tmp_path / 'test_one.py')], tmp_path / 'r.xml',
+                                           timeout)
     assert counts == {'failed': 1} and said in failure
 
 
