@@ -79,7 +79,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
         chosen = [row for row in result['rows'] if row['axis'] == axis]
         for name, style in (('baseline', 's--'), ('floor', '^:'), ('plugin_exact', 'o-')):
             panel.plot([row[axis] for row in chosen], [row['median'][name] for row in chosen], style, label=name)
-        panel.set(xlabel=label, ylabel='seconds per step (median)', ylim=(0, None))
+        panel.set(xlabel=label, ylabel='seconds per step (median)', ylim=(0, None), xticks=[r[axis] for r in chosen])
     panels[0].legend()
     figure.suptitle(f'{result["arch"]}, {result["machine"]["device"]}, {result["machine"]["threads"]} threads')
     path.parent.mkdir(parents=True, exist_ok=True)
