@@ -1,6 +1,7 @@
 """The experiments of docs/evidence can be planned, and their pairs are apart by scene."""
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -66,3 +67,17 @@ def test_every_variant_can_be_planned_and_is_run(path):
     run, = plan_runs(recipe, [f'{path.stem}={path}'], [0], Path('nowhere'))
     assert run.opt['train']['spn_opt'] == load_options(path)['spn_opt']
     assert re.search(rf'\b{re.escape(path.stem)}\b', RUN), f'{path.stem} is in no experiment of run.sh'
+
+
+def test_table_of_an_experiment_holds_the_numbers_of_its_report():
+    folder = ROOT / 'docs' / 'evidence' / 'sr_x2'
+    done = subprocess.run([sys.executable, ROOT / 'scripts' / 'evidence' / 'table.py', folder], capture_output=True,
+                          text=True)
+    rows = [line.split(' | ') for line in done.stdout.splitlines()]
+    assert rows[0] == ['| variant', 'Set5', 'BSDS', 's per step |'] and len(rows) == 2 + 6
+    runs = json.loads((folder / 'runs.json').read_text())
+    means = {variant: [np.mean([*run['scores']['BSDS']['net_g']['psnr'].values()]) for run in runs
+                       if run['variant'] == variant] for variant in ('none', 'cr')}
+    assert rows[2][2].startswith(f'{np.mean(means["none"]):.3f}, spread {np.std(means["none"], ddof=1):.3f}')
+    cr = next(row for row in rows if row[0] == '| `cr`')
+    assert cr[2].startswith(f'{np.mean(np.subtract(means["cr"], means["none"])):+.3f} (') and 'worse' in cr[2]
