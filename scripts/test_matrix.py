@@ -3,6 +3,7 @@
     python scripts/test_matrix.py --environments floor ceiling
     python scripts/test_matrix.py --environments master --basicsr git+https://github.com/XPixelGroup/BasicSR
     python scripts/test_matrix.py --environments floor --tests tests/losses tests/history
+    python scripts/test_matrix.py --environments floor --again      # what failed or was not reached the last time
 
 floor is Python 3.10 with the lowest versions that setup.py allows, ceiling is Python 3.12 with the newest of the index,
 master is the pinned environment with BasicSR's repository instead of its release. Environments are made in ``.matrix``
@@ -64,8 +65,9 @@ def main() -> int:
     for name in args.environments:
         python = prepare(name, args)
         row = {'environment': name, 'what': ENVIRONMENTS[name].what, **facts(python), 'date': str(date.today()),
-               'commit': commit(), 'tests': args.tests}
-        for counts in run_tests(python, args, name):
+               'tests': args.tests}
+        known = passed_groups(name, args.json) if args.again else {}
+        for counts in run_tests(python, args, name, known):
             record({**row, **counts}, args.json)  # an interrupted run has its row, too
         failed += len(counts['failures'])
     return int(failed > 0)
@@ -77,6 +79,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument('--environments', nargs='+', choices=ENVIRONMENTS, required=True)
     parser.add_argument('--basicsr', metavar='URL', help='for master: what pip can install, such as git+https://...')
     parser.add_argument('--tests', nargs='+', default=['tests'], help='folders and files (default: tests)')
+    parser.add_argument('--again', action='store_true', help='keep the results of groups of files that passed')
     parser.add_argument('--python', nargs='*', default=[], metavar='3.10=PATH',
                         help='interpreters that uv does not find')
     parser.add_argument('--folder', type=Path, default=ROOT / '.matrix',
@@ -132,21 +135,33 @@ def output(command: list[object]) -> str:
     return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def run_tests(python: Path, args: argparse.Namespace, name: str) -> Iterator[dict[str, Any]]:
-    """Run the test files group by group; yield counts, failures and the time so far after each group."""
-    counts, failures, start, done = Counter(), [], time.monotonic(), 0
-    files = test_files(args.tests)
+def passed_groups(name: str, path: Path) -> dict[str, dict[str, Any]]:
+    """Return what is recorded of the groups of an environment that passed, by their files."""
+    rows = json.loads(path.read_text()) if path.exists() else []
+    recorded = next((row.get('groups', []) for row in rows if row['environment'] == name), [])
+    return {' '.join(group['files']): group for group in recorded if not group['failures']}
+
+
+def run_tests(python: Path, args: argparse.Namespace, name: str, known: dict[str, dict[str, Any]]
+              ) -> Iterator[dict[str, Any]]:
+    """Run the test files group by group, but those that are known; yield the totals so far after each group."""
+    files, results = test_files(args.tests), []
     for group in groups(files):
-        began = time.monotonic()
-        found, bad = run_group(python, group, args.folder / f'{name}.xml', args.timeout)
-        counts += found
-        failures += bad
-        done += len(group)
-        print(f'{name} [{done}/{len(files)}] {group[0]} ...: {dict(found)}, {time.monotonic() - began:.0f} s',
-              flush=True)
-        yield {'files': done, 'files_asked_for': len(files), 'failures': failures,
-               **{key: counts[key] for key in ('passed', 'failed', 'skipped')},
-               'minutes': round((time.monotonic() - start) / 60, 1)}
+        result = known.get(' '.join(group)) or run_group(python, group, args.folder / f'{name}.xml', args.timeout)
+        results.append(result)
+        row = totals(results, len(files))
+        print(f'{name} [{row["files"]}/{len(files)}] {group[0]} ...: {result["passed"]} passed, '
+              f'{result["failed"]} failed, {result["seconds"]} s', flush=True)
+        yield row
+
+
+def totals(results: list[dict[str, Any]], asked_for: int) -> dict[str, Any]:
+    """Return the sums over groups of files, and their results."""
+    return {'files': sum(len(group['files']) for group in results), 'files_asked_for': asked_for,
+            'failures': [name for group in results for name in group['failures']],
+            **{key: sum(group[key] for group in results) for key in ('passed', 'failed', 'skipped')},
+            'minutes': round(sum(group['seconds'] for group in results) / 60, 1),
+            'commit': ', '.join(dict.fromkeys(group['commit'] for group in results)), 'groups': results}
 
 
 def test_files(paths: list[str]) -> list[str]:
@@ -165,22 +180,27 @@ def groups(files: list[str], size: int = 10) -> Iterator[list[str]]:
         yield from (same_folder[start:start + size] for start in range(0, len(same_folder), size))
 
 
-def run_group(python: Path, files: list[str], report: Path, timeout: int) -> tuple[Counter[str], list[str]]:
+def run_group(python: Path, files: list[str], report: Path, timeout: int) -> dict[str, Any]:
     """Run test files in one process; return the counts and the names of what failed."""
     report.unlink(missing_ok=True)
     environment = {**os.environ, 'PATH': f'{python.parent}{os.pathsep}{os.environ["PATH"]}',
                    'VIRTUAL_ENV': str(python.parents[1])}
     command = [python, '-m', 'pytest', *files, '-q', '-p', 'no:cacheprovider', f'--junitxml={report}']
+    result, began = {'files': files, 'commit': commit()}, time.monotonic()
     try:
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout)
+        outcome = read_report(report) if report.exists() else nothing_read(files, (done.stdout + done.stderr)[-300:])
     except subprocess.TimeoutExpired:
-        return Counter(failed=1), [f'{" ".join(files)}: not finished after {timeout} s']
-    if not report.exists():
-        return Counter(failed=1), [f'{" ".join(files)}: {(done.stdout + done.stderr)[-300:]}']
-    return read_report(report)
+        outcome = nothing_read(files, f'not finished after {timeout} s')
+    return {**result, **outcome, 'seconds': round(time.monotonic() - began)}
 
 
-def read_report(report: Path) -> tuple[Counter[str], list[str]]:
+def nothing_read(files: list[str], why: str) -> dict[str, Any]:
+    """Return the result of a group that left no report."""
+    return {'passed': 0, 'failed': 1, 'skipped': 0, 'failures': [f'{" ".join(files)}: {why}']}
+
+
+def read_report(report: Path) -> dict[str, Any]:
     """Return counts and failures of a JUnit file."""
     counts, failures = Counter(), []
     for case in ElementTree.parse(report).iter('testcase'):
@@ -188,7 +208,7 @@ def read_report(report: Path) -> tuple[Counter[str], list[str]]:
         counts['failed' if outcome in ('failure', 'error') else outcome] += 1
         if outcome in ('failure', 'error'):
             failures.append(f'{case.get("classname")}::{case.get("name")}')
-    return counts, failures
+    return {**{key: counts[key] for key in ('passed', 'failed', 'skipped')}, 'failures': failures}
 
 
 def record(row: dict[str, Any], path: Path) -> None:

@@ -27,9 +27,9 @@ def test_counts_and_names_of_a_real_run(tmp_path):
     files = [str(tmp_path / f'test_{name}.py') for name in ('four', 'one')]
     Path(files[0]).write_text(CASES)
     Path(files[1]).write_text('def test_fine(): pass')
-    counts, failures = matrix.run_group(Path(sys.executable), files, tmp_path / 'r.xml', 100)
-    assert counts == {'passed': 2, 'failed': 2, 'skipped': 1}
-    assert [name.rpartition('.')[2] for name in failures] == ['test_four::test_bad', 'test_four::test_error']
+    result = matrix.run_group(Path(sys.executable), files, tmp_path / 'r.xml', 100)
+    assert [result[key] for key in ('passed', 'failed', 'skipped', 'files')] == [2, 2, 1, files]
+    assert [name.rpartition('.')[2] for name in result['failures']] == ['test_four::test_bad', 'test_four::test_error']
 
 
 def test_files_of_a_folder_are_run_ten_by_ten():
@@ -42,9 +42,8 @@ def test_files_of_a_folder_are_run_ten_by_ten():
                                                  ('import time; time.sleep(60)', 1, 'not finished after 1 s')])
 def test_a_file_that_cannot_be_read_or_hangs_is_a_failure(text, timeout, said, tmp_path):
     (tmp_path / 'test_one.py').write_text(text)
-    counts, (failure, ) = matrix.run_group(Path(sys.executable), [str(tmp_path / 'test_one.py')], tmp_path / 'r.xml',
-                                           timeout)
-    assert counts == {'failed': 1} and said in failure
+    result = matrix.run_group(Path(sys.executable), [str(tmp_path / 'test_one.py')], tmp_path / 'r.xml', timeout)
+    assert (result['passed'], result['failed']) == (0, 1) and said in result['failures'][0]
 
 
 def test_a_row_replaces_that_of_its_environment_and_the_page_names_failures(tmp_path):
@@ -59,6 +58,24 @@ def test_a_row_replaces_that_of_its_environment_and_the_page_names_failures(tmp_
     text = path.with_suffix('.md').read_text()
     assert '| passed | 3 | 99 |' in text and '| tests | all | all |' in text
     assert 'failed in floor: `tests/test_x.py::test_y`' in text
+
+
+def test_again_runs_what_failed_or_was_not_reached(tmp_path, monkeypatch):
+    files = [f'tests/{folder}/test_{folder}.py' for folder in 'abc']
+    passed = {'passed': 2, 'failed': 0, 'skipped': 1, 'failures': [], 'seconds': 30, 'commit': 'old'}
+    failed = {**passed, 'failed': 1, 'failures': ['tests.b.test_b::test_x']}
+    path, run = tmp_path / 'versions.json', []
+    path.write_text(json.dumps([{'environment': 'floor', 'groups': [
+        {'files': files[:1], **passed}, {'files': files[1:2], **failed}]}]))
+    monkeypatch.setattr(matrix, 'test_files', lambda _: files)
+    monkeypatch.setattr(matrix, 'run_group', lambda python, group, *_: run.append(group) or {
+        'files': group, **passed, 'commit': 'new'})
+    args = Namespace(tests=['tests'], folder=tmp_path, timeout=1)
+    *_, row = matrix.run_tests(Path('python'), args, 'floor', matrix.passed_groups('floor', path))
+    assert run == [files[1:2], files[2:]]
+    assert (row['files'], row['passed'], row['skipped'], row['failures']) == (3, 6, 3, [])
+    assert row['commit'] == 'old, new' and row['minutes'] == 1.5
+    assert matrix.passed_groups('ceiling', path) == {} == matrix.passed_groups('floor', tmp_path / 'none.json')
 
 
 def test_the_page_in_the_documentation_is_that_of_its_numbers():
