@@ -88,9 +88,10 @@ class RunServer:
                            WORLD_SIZE=str(count), MASTER_ADDR='127.0.0.1', MASTER_PORT=port) for rank in range(count)]
 
     def close(self) -> None:
-        """End the server."""
+        """End the server. The end of its input is not enough: processes forked meanwhile may hold the pipe open."""
+        self.process.stdin.write(b'end\n')
         self.process.stdin.close()
-        self.process.wait()
+        self.process.wait(60)
 
 
 def serve() -> int:
@@ -103,7 +104,7 @@ def serve() -> int:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     ended: dict[int, int | None] = {}
-    for line in iter(sys.stdin.buffer.readline, b''):
+    while (line := sys.stdin.buffer.readline()) not in (b'', b'end\n'):
         request = json.loads(line)
         if 'run' in request:
             answer = os.fork()

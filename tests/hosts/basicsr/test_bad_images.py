@@ -1,12 +1,12 @@
 """Images that cannot be used: named by ``check``, reported by ``train`` with key and data set, never just skipped."""
 from __future__ import annotations
 
+import gc
+import multiprocessing
 import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -54,6 +54,8 @@ def command(tmp_path, monkeypatch, capsys, close_log) -> Callable[..., tuple[int
         finally:
             signal.alarm(0)
             signal.signal(signal.SIGALRM, before)
+        gc.collect()  # an iterator that is collected with a traceback cannot end its workers any more
+        assert not multiprocessing.active_children(), 'workers end with the command'
         printed = capsys.readouterr()
         return status, printed.out if name == 'check' else printed.err
 
@@ -255,15 +257,22 @@ def test_wrong_folders(options, command, tmp_path, kind, change, said):
     assert status == 2 and said in text and text.count('basicsr train: ') == 1 and 'Traceback' not in text
 
 
+def note_ten(path: Path, own: int) -> None:
+    ledger = Ledger(path)
+    for number in range(5):
+        ledger.add(f'common {number}', 'x')
+        ledger.add(f'{own} {number}', 'x\ty\nz')
+
+
 def test_ledger_counts_over_processes(tmp_path):
     """Four processes note ten images each, five of them in common: 5 + 4 * 5."""
-    code = ('import sys\nfrom pathlib import Path\nfrom mcir_plugin.hosts.basicsr.watch.ledger import Ledger\n'
-            'own = int(sys.argv[2])\nledger = Ledger(Path(sys.argv[1]))\n'
-            'for number in range(5):\n    ledger.add(f"common {number}", "x")\n'
-            '    ledger.add(f"{own} {number}", "x\\ty\\nz")\n')
-    path = tmp_path / 'bad.txt'
-    started = [subprocess.Popen([sys.executable, '-c', code, str(path), str(number)]) for number in range(4)]
-    assert [process.wait() for process in started] == [0] * 4
+    path, forked = tmp_path / 'bad.txt', multiprocessing.get_context('fork')
+    started = [forked.Process(target=note_ten, args=(path, number)) for number in range(4)]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join()
+    assert [process.exitcode for process in started] == [0] * 4
     ledger = Ledger(path)
     assert len(ledger.images()) == 25
     assert ledger.add('common 0', 'again') == (False, 25) and ledger.add('new', 'x') == (True, 26)

@@ -27,6 +27,7 @@ from mcir_plugin.hosts.basicsr.check.reading import without_term
 from mcir_plugin.hosts.basicsr.evaluation.float_images import with_unrounded
 from mcir_plugin.hosts.basicsr.evaluation.metrics import OWN_METRICS
 from mcir_plugin.hosts.basicsr.guard import TrainingDivergedError
+from mcir_plugin.hosts.basicsr.survival.workers import first_batch
 from mcir_plugin.hosts.basicsr.watch.loaders import epoch_problems
 from mcir_plugin.hosts.criterion import CompositeCriterion
 
@@ -61,14 +62,14 @@ def _read(context: Context, phase: str, block: dict[str, Any]) -> None:
     dataset = build_dataset(block)
     context.images[phase] = len(dataset)
     if block['phase'] != 'train':
-        next(iter(build_dataloader(dataset, block)))
+        first_batch(build_dataloader(dataset, block))
         return
     opt = context.opt
     sampler = EnlargedSampler(dataset, context.processes, 0, block.get('dataset_enlarge_ratio', 1))
     loader = build_dataloader(dataset, {**block, 'prefetch_mode': None}, num_gpu=opt['num_gpu'], sampler=sampler,
                               seed=opt['manual_seed'])
     raise_if_any(epoch_problems(loader, sampler))
-    context.batch = next(iter(loader))
+    context.batch = first_batch(loader)
 
 
 def _try_metrics(opt: Mapping[str, Any], section: Section) -> None:

@@ -71,6 +71,7 @@ def _stopping(prefetcher: type) -> type:
 
     def next_batch(self: Any) -> Any:
         if (run := current()) is not None:
+            run.prefetcher = self
             run.between_steps()
         return prefetcher.next(self)
 

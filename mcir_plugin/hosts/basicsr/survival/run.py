@@ -26,6 +26,7 @@ from mcir_plugin.hosts.basicsr.survival.ranks import decided_by_rank_0
 from mcir_plugin.hosts.basicsr.survival.retention import delete_old
 from mcir_plugin.hosts.basicsr.survival.signals import StopSignals, TrainingStopped
 from mcir_plugin.hosts.basicsr.survival.stopping import StopVote, wait_for_all
+from mcir_plugin.hosts.basicsr.survival.workers import end_reading
 
 NEWS_WITHIN = 2.0  # seconds: an error in a collective is followed by the news of the rank that caused it
 SAVED_WITHIN = 5.0  # seconds: a checkpoint that is being written when another rank fails may be finished
@@ -37,11 +38,13 @@ class Run:
     Attributes:
         signals (StopSignals): What the run was asked to do.
         tb_logger (SummaryWriter | None): Closed at the end, whatever the end is.
+        prefetcher (Any): Hands out the batches; its workers are ended after an error.
     """
 
     def __init__(self) -> None:
         self.signals = StopSignals(relayed='RANK' in os.environ or 'SLURM_PROCID' in os.environ)
         self.tb_logger: Any = None
+        self.prefetcher: Any = None
         self._stack = ExitStack()
         self._lifeline: Lifeline | None = None
         self._vote = StopVote(None)
@@ -61,6 +64,8 @@ class Run:
             with self._stack:
                 if self.tb_logger:
                     self.tb_logger.close()
+                if error is not None:
+                    end_reading(self.prefetcher)
                 self._part(error)
         finally:
             _runs.remove(self)
