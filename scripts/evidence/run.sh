@@ -14,7 +14,9 @@ run() { # experiment, recipe, flags of basicsr compare; experiments of one recip
     basicsr compare -opt "options/evidence/$recipe.yml" --output "$output" --seeds $seeds "$@"
     # all but pictures of the data, which are not ours to give away
     mkdir -p "docs/evidence/$experiment"
-    cp "$output/report/"{*.json,report.md,losses.png,validations.png,differences_*.png} "docs/evidence/$experiment/"
+    find "$output/report" -maxdepth 1 \( -name '*.json' -o -name 'report.md' -o -name 'losses.png' -o -name 'validations.png' \
+        -o -name 'differences_*.png' \) -exec cp {} "docs/evidence/$experiment/" \;
+    sed -i "s#$PWD/##g; s#$HOME/#~/#g" "docs/evidence/$experiment/"*.{json,md}  # where it was run does not matter
 }
 
 all='sr_x2 sr_x2_time derain dehaze sr_x4 weight history form'
