@@ -1,6 +1,8 @@
 """Torn and damaged checkpoints are found and passed over; old ones are deleted only as the options say."""
 import shutil
+import struct
 import subprocess
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,12 @@ from mcir_plugin.hosts.basicsr.survival.retention import delete_old
 
 
 def flip_a_bit(path):
+    """In the middle of the largest part: between parts there is padding, which holds nothing."""
+    with zipfile.ZipFile(path) as parts:
+        largest = max(parts.infolist(), key=lambda part: part.file_size)
     content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 4
+    names = sum(struct.unpack_from('<HH', content, largest.header_offset + 26))  # lengths of name and extra field
+    content[largest.header_offset + 30 + names + largest.file_size // 2] ^= 4
     path.write_bytes(content)
 
 
