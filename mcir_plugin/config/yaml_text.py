@@ -90,7 +90,13 @@ def _syntax_problem(error: yaml.MarkedYAMLError, source: str) -> str:
     mark = error.problem_mark or error.context_mark
     line = f':{mark.line + 1}' if mark else ''
     what = ', '.join(part for part in (error.context, error.problem) if part)
+    if 'maximum nesting depth' in what:  # newer versions of libyaml have a limit of their own
+        return _too_deep(f'{source}{line}')
     return f'{source}{line}: not valid YAML: {what}. Check indentation, colons and quotes on and above this line'
+
+
+def _too_deep(where: str) -> str:
+    return f'{where}: nested more than {MAX_DEPTH} levels deep. Option files need fewer'
 
 
 def _check_size(text: str, source: str) -> None:
@@ -112,7 +118,7 @@ def _check_size(text: str, source: str) -> None:
             open_blocks.append((event.anchor, total))
             total += 1
         if len(open_blocks) > MAX_DEPTH:
-            raise ConfigError(f'{where}: nested more than {MAX_DEPTH} levels deep. Option files need fewer')
+            raise ConfigError(_too_deep(where))
         if total > MAX_NODES:
             raise ConfigError(f'{where}: more than {MAX_NODES} values, aliases expanded. Option files need fewer')
 

@@ -132,8 +132,7 @@ def test_yaml_bomb(write):
 @pytest.mark.parametrize('text', ['a: ' + '[' * 20000, 'a: ' + '{a: ' * 3000, 'x: ' + '[' * 70 + ']' * 70,
                                   '\n'.join(' ' * i + 'a:' for i in range(200))])
 def test_deep_nesting(write, text):
-    said = refused(write(text))
-    assert 'nested more than' in said or 'maximum nesting depth' in said, 'newer libyaml has a limit of its own'
+    assert 'nested more than' in refused(write(text))
 
 
 def test_too_many_values(write):
