@@ -2,6 +2,7 @@ import copy
 
 import pytest
 import torch
+from loss_probes import require_on_cpu
 from spn_naive import CONFIGURATIONS, naive_features, torchvision_layers
 
 from mcir_plugin.config.vgg_names import layer_names
@@ -105,6 +106,7 @@ def test_state_dict_has_the_keys_of_torchvision():
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 def test_float32_under_autocast(dtype):
+    require_on_cpu(dtype)
     extractor = VGGFeatures(['relu2_2'], weights='random:0')
     x = torch.rand(1, 3, 16, 16)
     with torch.autocast('cpu', dtype=dtype):

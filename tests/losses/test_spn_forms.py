@@ -3,7 +3,7 @@ import gc
 
 import pytest
 import torch
-from loss_probes import Made, Operations, Recorded, images
+from loss_probes import Made, Operations, Recorded, images, require_on_cpu
 from peers_naive import (
     VGG19,
     Setting,
@@ -170,6 +170,7 @@ def test_no_value_is_ever_read_and_none_is_copied_from_python(options):
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize('options', ALL)
 def test_lower_precision_stays_close(options, dtype):
+    require_on_cpu(dtype)
     options = {**options, **({'margin': 1.} if options['form'] == 'hinge' else {})}
     pred, gt, *negatives = (images(2, 3, 16, 16, seed=k) for k in range(4))
     results = []

@@ -102,10 +102,11 @@ def test_protection_stays_on(evil, tmp_path, capsys):
     allow_resume()
     torch.save({'message_hub': evil}, tmp_path / 'evil.pth')
     with pytest.raises(pickle.UnpicklingError):
-        torch.load(tmp_path / 'evil.pth')
+        torch.load(tmp_path / 'evil.pth', weights_only=True)  # the default since PyTorch 2.6
     assert 'code has run' not in capsys.readouterr().out
 
 
+@pytest.mark.skipif(not hasattr(torch.serialization, 'add_safe_globals'), reason='this torch has no allow-list')
 def test_log_buffers_come_back_equal(tmp_path):
     buffer = HistoryBuffer()
     for value in (1.5, 2, 3.25):
