@@ -244,8 +244,9 @@ def what_was_run(row: dict[str, Any]) -> str:
 INTRODUCTION = """# Versions that were tested
 
 Written by `python scripts/test_matrix.py`, which makes an environment for each column and runs the tests in it; the raw
-results are in `versions.json`. `tests` is what was run, the whole suite only where it says `all`. A `+` after the
-commit means that the working tree differed from it.
+results are in `versions.json`. `tests` is what was run, the whole suite only where it says `all`. Several commits:
+groups of ten files that had failed were repeated (`--again`) after what they showed was mended. A `+` after a commit
+means that the working tree differed from it.
 """
 
 
