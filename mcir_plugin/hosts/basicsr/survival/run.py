@@ -64,11 +64,11 @@ class Run:
             with self._stack:
                 if self.tb_logger:
                     self.tb_logger.close()
-                if error is not None:
-                    end_reading(self.prefetcher)
                 self._part(error)
         finally:
             _runs.remove(self)
+            if error is not None:
+                end_reading(self.prefetcher)  # after the other ranks know: a worker may hang
 
     def connect(self, opt: Mapping[str, Any]) -> None:
         """Watch the other ranks from now on. Collective; as soon as there is a process group."""
