@@ -11,11 +11,12 @@ from mcir_plugin.contrast import ContrastTerm
 from mcir_plugin.history import HistoryBank, Schedule, Uncertainty, Window
 from mcir_plugin.history.copies import first_tensor
 from mcir_plugin.history.running import computable
+from mcir_plugin.hosts.guard import Names
 from mcir_plugin.losses import FeatureLoss
 
 
 def build_term(network: nn.Module, history: HistoryOptions, loss: FeatureLoss, seed: int,
-               factory: Callable[[], nn.Module] | None = None) -> ContrastTerm:
+               factory: Callable[[], nn.Module] | None = None, names: Names = Names()) -> ContrastTerm:  # noqa: B008
     """Return the term of a run; its history starts with the network as it is now.
 
     Args:
@@ -24,12 +25,13 @@ def build_term(network: nn.Module, history: HistoryOptions, loss: FeatureLoss, s
         loss (FeatureLoss): Scores the output, on the network's device. No history is built unless it reads one.
         seed (int): Seed of the run, for draws and random initialisations where ``history`` gives none.
         factory (Callable | None): Builds the network anew, see :class:`HistoryBank`. Default: None.
+        names (Names): Of the host, for errors. Default: BasicSR's.
 
     Raises:
         ConfigError: If PyTorch cannot compute in the precision that is asked for.
     """
     seed = seed if history.seed is None else history.seed
-    precision = _precision(history, network)
+    precision = _precision(history, network, names)
     bank = build_bank(network, history, seed, factory) if 'negatives' in loss.needs else None
     if precision:
         loss.extractor.compute_in(precision)
@@ -37,11 +39,11 @@ def build_term(network: nn.Module, history: HistoryOptions, loss: FeatureLoss, s
                         Window(history.crop_size, seed) if history.crop_size else None, build_uncertainty(history))
 
 
-def _precision(history: HistoryOptions, network: nn.Module) -> torch.dtype | None:
+def _precision(history: HistoryOptions, network: nn.Module, names: Names) -> torch.dtype | None:
     try:
         return computable('precision', history.precision, first_tensor(network).device)
     except ValueError as error:
-        raise ConfigError(f'history_opt.{error}') from error
+        raise ConfigError(f'{names.history}.{error}') from error
 
 
 def build_bank(network: nn.Module, history: HistoryOptions, seed: int,

@@ -5,6 +5,7 @@ from torch import nn
 
 from mcir_plugin.config import ConfigError, HistoryOptions
 from mcir_plugin.history import HistoryBank
+from mcir_plugin.hosts.guard import Names
 from mcir_plugin.hosts.term import build_term
 from mcir_plugin.losses import SPNLoss
 
@@ -25,8 +26,10 @@ def test_term_and_bank_refuse_what_pytorch_cannot_do(dtype):
         build_term(network, history, loss, 0)
         assert next(loss.extractor.features.parameters()).dtype == getattr(torch, dtype)
         return
-    with pytest.raises(ConfigError, match=f'precision: PyTorch .* cannot compute in {dtype} on cpu.* Use bfloat16'):
+    with pytest.raises(ConfigError, match=f'^train.history_opt.precision: PyTorch .* cannot compute in {dtype} on cpu.* Use bfloat16'):
         build_term(network, history, loss, 0)
+    with pytest.raises(ConfigError, match='^Hook.history.precision: '):
+        build_term(network, history, loss, 0, names=Names(history='Hook.history'))
     assert next(loss.extractor.features.parameters()).dtype == torch.float32, 'nothing is changed'
     with pytest.raises(ValueError, match='^precision: PyTorch'):
         HistoryBank(network, precision=dtype)

@@ -144,7 +144,8 @@ class HistoryNegativeHook(Hook):
         loss = MODELS.build(spn).to(next(network.parameters()).device)
         seed = torch.tensor(runner.seed)
         broadcast(seed)  # with diff_rank_seed every rank has its own
-        return build_term(network, history, loss, int(seed), self._factory(runner.cfg.get('model')))
+        return build_term(network, history, loss, int(seed), self._factory(runner.cfg.get('model')),
+                          names_of(self.network))
 
     def _find_extractor(self, model: nn.Module, name: str) -> nn.Module:
         if name == self.network:
