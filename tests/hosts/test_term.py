@@ -26,7 +26,8 @@ def test_term_and_bank_refuse_what_pytorch_cannot_do(dtype):
         build_term(network, history, loss, 0)
         assert next(loss.extractor.features.parameters()).dtype == getattr(torch, dtype)
         return
-    with pytest.raises(ConfigError, match=f'^train.history_opt.precision: PyTorch .* cannot compute in {dtype} on cpu.* Use bfloat16'):
+    said = f'^train.history_opt.precision: PyTorch .* cannot compute in {dtype} on cpu.* Use bfloat16'
+    with pytest.raises(ConfigError, match=said):
         build_term(network, history, loss, 0)
     with pytest.raises(ConfigError, match='^Hook.history.precision: '):
         build_term(network, history, loss, 0, names=Names(history='Hook.history'))
