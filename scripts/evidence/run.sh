@@ -26,9 +26,9 @@ for experiment in ${*:-$all}; do
         # as long as spn1 takes: three times the steps without the term
         sr_x2_time) runs=EDSR_SRx2_time run "$experiment" EDSR_SRx2 --variants none --set train:total_iter=4500 'train:scheduler:periods=[4500]' val:val_freq=900 ;;
         derain) run "$experiment" NAFNet_Rain100L --variants none $(variants spn1 cr ccr) ;;
-        dehaze) run "$experiment" DehazeFormer_SOTS --variants none $(variants spn1 cr) ;;
-        sr_x4) run "$experiment" SwinIR_SRx4 --variants none $(variants spn1 cr) ;;
-        weight) run "$experiment" EDSR_SRx2 --variants none $(variants lambda3e-4 spn1 lambda3e-3 lambda1e-2 lambda1e-1 lambda1e-1_bounded) ;;
+        dehaze) run "$experiment" DehazeFormer_SOTS --variants none $(variants spn1 cr ccr) ;;
+        sr_x4) run "$experiment" SwinIR_SRx4 --variants none $(variants spn1 spn4 cr pcl) ;;
+        weight) run "$experiment" EDSR_SRx2 --variants none $(variants lambda3e-4 spn1 lambda3e-3 lambda1e-2 lambda1e-2_lr lambda1e-1 lambda1e-1_bounded) ;;
         history) run "$experiment" EDSR_SRx2 --variants none $(variants spn1 step10 step500 single interval10 adaptive sec random_features) ;;
         form) run "$experiment" EDSR_SRx2 --variants none $(variants lambda1e-2 ratio hinge infonce) ;;
         *) echo "There is no experiment $experiment. There are: $all" >&2 && exit 2 ;;
