@@ -183,7 +183,8 @@ class StepContrast:
         if found is None:
             self.unpaired = (f'The criterion was called with an image of shape {tuple(pred.shape)}, but the network '
                              f'returned {self.capture.shapes()}: no negative can be paired with it. Does the model '
-                             'process the output of the network before the loss? Then spn_opt cannot be used with it.')
+                             'process the output of the network before the loss? Then the contrastive loss cannot '
+                             'be used with it.')
             return False
         call, select = found
         self._called = call.inputs, call.kwargs, select

@@ -73,12 +73,12 @@ def _built(options: Mapping[str, Any], weights: str, build: Build) -> nn.Module:
 
 def _load(network: nn.Module, path: Path) -> None:
     if not path.is_file():
-        raise FeatureWeightsError(f'spn_opt.extractor.weights: there is no file {str(path)!r} (looked for from '
+        raise FeatureWeightsError(f'extractor.weights: there is no file {str(path)!r} (looked for from '
                                   f'{Path.cwd()}). Correct the path, or write random:0.')
     saved = {key.removeprefix('module.'): value for key, value in read_state_dict(path).items()}
     differing = list(differences(network.state_dict(), saved))
     if differing:
-        raise FeatureWeightsError(f'spn_opt.extractor.weights: {path} does not fit {type(network).__name__}: '
+        raise FeatureWeightsError(f'extractor.weights: {path} does not fit {type(network).__name__}: '
                                   f'{"; ".join(differing)}. Give the file of this network, or correct '
-                                  'spn_opt.extractor.network.')
+                                  'extractor.network.')
     network.load_state_dict(saved)
