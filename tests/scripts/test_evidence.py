@@ -81,3 +81,19 @@ def test_table_of_an_experiment_holds_the_numbers_of_its_report():
     assert rows[2][2].startswith(f'{np.mean(means["none"]):.3f}, spread {np.std(means["none"], ddof=1):.3f}')
     cr = next(row for row in rows if row[0] == '| `cr`')
     assert cr[2].startswith(f'{np.mean(np.subtract(means["cr"], means["none"])):+.3f} (') and 'worse' in cr[2]
+
+
+def test_curves_of_an_experiment_are_differences_at_the_same_iteration_and_seed():
+    folder = ROOT / 'docs' / 'evidence' / 'sr_x2'
+    command = [sys.executable, ROOT / 'scripts' / 'evidence' / 'curves.py', folder]
+    rows = [line.strip('| ').split(' | ') for line in
+            subprocess.run([*command, 'BSDS'], capture_output=True, text=True).stdout.splitlines()]
+    assert rows[0] == ['variant', '300', '600', '900', '1200', '1500'] and len(rows) == 2 + 6
+    at = {(run['variant'], run['seed']): run['curves']['BSDS: psnr']['900']
+          for run in json.loads((folder / 'runs.json').read_text())}
+    ahead = [at['pcl', seed] - at['none', seed] for seed in (0, 1, 2)]
+    half = 4.302653 * np.std(ahead, ddof=1) / np.sqrt(3)  # Student's t of two degrees of freedom, from a table
+    pcl = next(row for row in rows if row[0] == '`pcl`')
+    assert pcl[3] == f'{np.mean(ahead):+.3f} ({np.mean(ahead) - half:+.3f} .. {np.mean(ahead) + half:+.3f})'
+    missing = subprocess.run([*command, 'Set55'], capture_output=True, text=True)
+    assert missing.returncode == 2 and "no curve 'Set55: psnr'" in missing.stderr and 'Set5: psnr' in missing.stderr
