@@ -5,9 +5,12 @@ distances into one group for each kind and weights them while they come in, so t
 
 - difference, of MCIR (AAAI 2024): -1/K sum_k sum_l w_l n_k. No lower bound.
 - ratio, of AECR-Net (CVPR 2021), C2PNet (CVPR 2023), DCKD (AAAI 2025): sum_l w_l mean_j p_j / (mean_k n_k + eps). Not
-  below 0. Its gradient grows as 1 / n_k where negatives are close to the output, as those of a history are.
+  below 0. Its gradient grows as 1 / n_k where negatives are close to the output, as those of a history are. DCKD divides
+  by the sum over its K negatives instead of their mean, so its value is a K-th of this one.
 - hinge, after SEC-Depth (AAAI 2026): 1/K sum_k max(margin - sum_l w_l n_k, 0). From 0 to margin. A negative that is
-  further away than the margin no longer matters, so nothing is pushed without end.
+  further away than the margin no longer matters, so nothing is pushed without end. With a gate the distance is the
+  part of the gated pixels, so the margin is multiplied with their share, too: a negative counts if the mean distance
+  where the gate is open is below the margin.
 - infonce, of PNE-Net (TMM 2024): 1/J sum_j sum_l w_l (-log(e^(-p_j/tau) / (e^(-p_j/tau) + sum_k e^(-n_k/tau)))). Not
   below 0, and its gradient is bounded: each distance enters with a factor of w_l / tau at most. The sum over negatives
   is kept relative to its largest summand and rescaled when a larger one comes, so one group is enough for all K.
@@ -15,6 +18,7 @@ distances into one group for each kind and weights them while they come in, so t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -123,19 +127,20 @@ class Hinge(Form):
     def __init__(self, weights: Sequence[float], margin: float) -> None:
         super().__init__(weights)
         self.margin = margin
-        self._close: Factor = 0  # how many negatives are within the margin
+        self._close: Factor = 0  # how many negatives are within the margin, each by its share of pixels
 
     def negative(self, image: Tensor, gate: Tensor | None = None) -> Reference:
         """Return the reference of a negative, which counts only within the margin."""
-        return super().negative(image, gate)._replace(blend=self._if_close)
+        share = 1 if gate is None else gate.mean()
+        return super().negative(image, gate)._replace(blend=partial(self._if_close, share))
 
     def combine(self, totals: Tensor) -> Tensor:
         """Return the value; see the module."""
         return (self.margin * self._close - self.weighted(totals[NEGATIVES])) / self.negatives
 
-    def _if_close(self, distances: Tensor) -> tuple[Factor, Factor]:
-        close = (self.weighted(distances) < self.margin).to(distances.dtype)
-        self._close = self._close + close
+    def _if_close(self, share: Factor, distances: Tensor) -> tuple[Factor, Factor]:
+        close = (self.weighted(distances) < self.margin * share).to(distances.dtype)
+        self._close = self._close + share * close
         return 1, close
 
 

@@ -47,7 +47,7 @@ class SPNLoss(FeatureLoss):
     are published for other negatives (hazy images, other networks, degraded copies); with those of a history a ratio
     has a small denominator, and its gradient is large. The defaults of ``eps`` (AECR-Net) and ``tau`` (PNE-Net) are
     published. ``loss_weight`` was published for ``difference``; for their own terms PNE-Net has 0.01 (InfoNCE) and DCKD
-    0.1 (ratio). ``margin`` is ours: it is in units of ``spn/dist_k`` of the log, which depend on network, extractor and
+    0.1 for a ratio to the sum over 5 negatives, 0.02 for a ratio to their mean, as here. ``margin`` is ours: it is in units of ``spn/dist_k`` of the log, which depend on network, extractor and
     task, so read them there and choose a margin of their size (with ImageNet weights, a photograph is 0.1 away from
     itself with noise of 0.7 % of its range). SEC-Depth lets its margin decay; that it does so linearly is ours.
 
@@ -64,8 +64,9 @@ class SPNLoss(FeatureLoss):
         form (str): ``difference``, ``ratio``, ``hinge`` or ``infonce``. Default: ``difference``, as published.
         gate (str | None): ``ground_truth`` compares features only where the output is worse than the negative: the
             elements of layer l are weighted by the share of such pixels among those that they cover, see
-            :class:`mcir_plugin.losses.gate.GroundTruthGate`; the mean is still over all elements. For ``difference``
-            and ``hinge``. Default: None, as published.
+            :class:`mcir_plugin.losses.gate.GroundTruthGate`; the mean is still over all elements, and the margin of
+            ``hinge`` is multiplied with the share of such pixels. For ``difference`` and ``hinge``. Default: None, as
+            published.
         margin (float): Of ``hinge``, above zero. Default: 0.1.
         margin_decay_iter (int | None): The margin falls linearly to 0 over this many iterations, and the term with it.
             Default: None, constant.

@@ -60,8 +60,11 @@ def naive_difference(setting, pred, negatives, masks=None):
 
 
 def naive_hinge(setting, pred, negatives, margin, masks=None):
+    """With masks, the first of which is of single pixels: over those pixels, what their own mean lacks to the margin."""
     _, each = naive_difference(setting, pred, negatives, masks)
-    return sum(F.relu(margin - distance) for distance in each) / len(each), each
+    shares = [mask[0].mean() for mask in masks] if masks else [1.] * len(each)
+    lacking = [share * F.relu(margin - distance / share) for share, distance in zip(shares, each, strict=True) if share]
+    return sum(lacking) / len(each), each
 
 
 def naive_ratio(setting, pred, positives, negatives, eps, shares=None):

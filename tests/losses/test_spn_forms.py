@@ -77,7 +77,9 @@ def test_gate_weights_elements_by_the_share_of_worse_pixels(criterion, shape, re
     assert all(0 < mask[0].mean() < 1 for mask in masks)
     loss, setting = make(random_vgg, 3, criterion, reduction, gate='ground_truth')
     agrees(loss, pred, lambda p: naive_difference(setting, p, negatives, masks), negatives=negatives, gt=gt)
-    middle = sorted(float(d) for d in naive_difference(setting, pred, negatives, masks)[1])[1]
+    shares = [float(mask[0].mean()) for mask in masks]
+    gated = naive_difference(setting, pred, negatives, masks)[1]
+    middle = sorted(float(d) / share for d, share in zip(gated, shares, strict=True))[1]
     loss, setting = make(random_vgg, 3, criterion, reduction, form='hinge', gate='ground_truth', margin=1.01 * middle)
     agrees(loss, pred, lambda p: naive_hinge(setting, p, negatives, 1.01 * middle, masks), negatives=negatives, gt=gt)
 
@@ -92,10 +94,24 @@ def test_gate_leaves_what_is_better_alone():
     loss(pred, negative, gt=gt).backward()
     assert pred.grad[..., :3].abs().min(1)[0].max() > 0
     assert pred.grad[..., 4:].abs().max() == 0
-    better = (images(1, 3, 8, 8) + 0.05).requires_grad_()
-    term = loss(better, negative, gt=gt)
-    term.backward()
-    assert term == 0 and better.grad.abs().max() == 0
+    for form in ({}, {'form': 'hinge', 'margin': 10.}):
+        loss = SPNLoss(1., {'relu1_1': 1.}, vgg_weights='random:0', gate='ground_truth', **form)
+        better = (images(1, 3, 8, 8) + 0.05).requires_grad_()
+        term = loss(better, negative, gt=gt)
+        term.backward()
+        assert term == 0 and better.grad.abs().max() == 0
+
+
+def test_a_far_negative_is_not_pushed_where_few_pixels_are_gated():
+    """One pixel of 64 is worse than the negative, and far from it: its share of the distance is small, its own is not."""
+    gt, negative = torch.full((1, 3, 8, 8), 0.5), torch.full((1, 3, 8, 8), 0.6)
+    pred = gt.clone()
+    pred[..., 3, 3] = 5.
+    for form, pushed in (('difference', True), ('hinge', False)):
+        loss = SPNLoss(1., {'relu1_1': 1.}, vgg_weights='random:0', gate='ground_truth', form=form)
+        output = pred.clone().requires_grad_()
+        loss(output, negative, gt=gt).backward()
+        assert bool(output.grad.abs().max() > 0) == pushed
 
 
 @pytest.mark.parametrize(('step', 'share'), [(1, 0.99), (50, 0.5), (99, 0.01), (100, 0), (10**6, 0)])
