@@ -132,8 +132,9 @@ class ContrastTerm:
             **kwargs (Any): As for a call.
         """
         self.pixel_weight = None
-        if self.schedule.ended(step):
+        if self.ended(step):
             self.record = Record()
+            return None
         factor = self.schedule.factor(step, lr_ratio)
         if factor == 0:
             return None
@@ -187,9 +188,14 @@ class ContrastTerm:
     def update(self, step: int, pred: Tensor | None = None, gt: Tensor | None = None) -> list[int]:
         """Refresh the history; call it after the optimizer step. See :meth:`HistoryBank.update`.
 
-        Nothing is refreshed any more once the schedule has ended.
+        Nothing is refreshed any more once the term has ended.
         """
-        return [] if self.bank is None or self.schedule.ended(step) else self.bank.update(step, pred, gt)
+        return [] if self.bank is None or self.ended(step) else self.bank.update(step, pred, gt)
+
+    def ended(self, step: int) -> bool:
+        """Return whether nothing is left to do from iteration ``step`` on, for good."""
+        over = self.loss.end_iter is not None and step >= self.loss.end_iter and self.uncertainty is None
+        return over or self.schedule.ended(step)
 
     def restarts(self, saved: Mapping[str, Any] | None, step: int) -> bool:
         """Let the history begin anew at iteration ``step`` if a checkpoint has none to restore.

@@ -36,6 +36,19 @@ def naive_term(term, past, pred, lq, loss_weight=0.3):
     return -loss_weight * total / len(past)
 
 
+def test_nothing_is_computed_once_the_margin_is_gone():
+    net, lq = network(), torch.rand(1, 3, 8, 8, dtype=torch.float64)
+    loss = SPNLoss(layer_weights=LAYERS, vgg_weights='random:0', form='hinge', margin=5., margin_decay_iter=4).double()
+    term = ContrastTerm(HistoryBank(net, (1, )), loss)
+    terms, refreshed = [], []
+    for step in range(1, 7):
+        terms.append(term(net(lq), lq, step=step))
+        refreshed.append(term.update(step))
+    assert [value is None for value in terms] == [False] * 3 + [True] * 3 and min(terms[:3]) > 0
+    assert [bool(places) for places in refreshed] == [True] * 3 + [False] * 3
+    assert term.record.term is None and term.ended(4) and not term.ended(3)
+
+
 @pytest.mark.parametrize('update_iter', [(2, ), (2, 3, 5, 7)])
 def test_total_and_gradients_over_a_training_run(update_iter):
     """Past networks kept by hand and a naive term give the same training, step after step."""

@@ -92,7 +92,7 @@ def _parse(train: Mapping[str, Any], flat: Mapping[str, Any]) -> ContrastConfig:
     raise_if_any(problems)
     raise_if_any(unused_history(parsed[0], history, f'train.{HISTORY_KEY}'))
     loss, total = parsed[0], train.get('total_iter')
-    raise_if_any(_never_acts(parsed[1], total))
+    raise_if_any((*_never_acts(parsed[1], total), *_over_at_once(loss, parsed[1])))
     history = parsed[1].within(total, f'train.{HISTORY_KEY}')
     return ContrastConfig(loss, history, notes=(*notes, *_late(loss, history, total)))
 
@@ -119,11 +119,24 @@ def _without_flat(block: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in block.items() if name not in FLAT_NAMES}
 
 
+def _over_at_once(loss: LossOptions, history: HistoryOptions) -> Iterator[str]:
+    """Yield why the term would be 0 in all iterations in which it acts."""
+    end, first = getattr(loss, 'margin_decay_iter', None), _first_iteration(history)
+    if end is not None and end <= first and history.uncertainty is None:
+        yield (f'train.{SPN_KEY}.margin_decay_iter: received {end}, counted from the beginning of training, but the '
+               f'term acts at iteration {first} first (start_iter {history.start_iter}, interval {history.interval}), '
+               f'where the margin is 0 already. Give more than {first}, or a smaller train.{HISTORY_KEY}.start_iter')
+
+
+def _first_iteration(history: HistoryOptions) -> int:
+    return (history.start_iter // history.interval + 1) * history.interval
+
+
 def _never_acts(history: HistoryOptions, total_iter: Any) -> Iterator[str]:
     """Yield why the term would not act in any iteration of the run."""
     if not isinstance(total_iter, int):
         return
-    first = (history.start_iter // history.interval + 1) * history.interval
+    first = _first_iteration(history)
     if history.start_iter >= total_iter:
         yield (f'train.{HISTORY_KEY}.start_iter: received {history.start_iter}, but training ends at train.total_iter '
                f'{total_iter}, so the term would never act. Use a smaller start_iter, or remove train.{SPN_KEY}')
@@ -149,6 +162,10 @@ def _late(loss: LossOptions, history: HistoryOptions, total_iter: Any) -> Iterat
         if interval > total_iter:
             yield (f'train.{HISTORY_KEY}.update_iter[{position}] is {interval}, beyond train.total_iter {total_iter}: '
                    'this negative is never refreshed')
+    decay = getattr(loss, 'margin_decay_iter', None)
+    if decay is not None and decay > total_iter:
+        yield (f'train.{SPN_KEY}.margin_decay_iter is {decay}: the margin has not fallen to 0 within train.total_iter '
+               f'{total_iter}')
     end = history.weight_schedule['end_iter']
     if end is not None and end > total_iter:
         yield (f'train.{HISTORY_KEY}.weight_schedule.end_iter is {end}: the weight has not decayed within '

@@ -94,9 +94,10 @@ class SPNOptions(LossOptions):
     gate: str | None = option(None, 'ground_truth pushes only where the output is worse than the negative; for '
                               'difference and hinge.', Maybe(Choice(('ground_truth', ))))
     margin: float = option(0.1, 'Only hinge: distance from which a negative no longer matters, in units of spn/dist_k '
-                           'in the log.', _POSITIVE)
-    margin_decay_iter: int | None = option(None, 'Only hinge: iterations over which the margin falls to 0. ~ is '
-                                           'constant.', Maybe(Number(1, integer=True)))
+                           'in the log (with gate: over the share of gated pixels).', _POSITIVE)
+    margin_decay_iter: int | None = option(None, 'Only hinge: the iteration, from the beginning of training, at which '
+                                           'the margin has fallen to 0 and the term ends. ~ is constant.',
+                                           Maybe(Number(1, integer=True)))
     tau: float = option(2.0, 'Only infonce: temperature, in units of a distance at one layer.', _POSITIVE)
     eps: float = option(1e-7, 'Only ratio: added to the mean distance to the negatives.', _POSITIVE)
 

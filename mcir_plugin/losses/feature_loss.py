@@ -32,6 +32,7 @@ class FeatureLoss(nn.Module):
             if it changes during training.
         lower_bound (float | None): No value of the term is below this; None if it has no bound.
         own_images (int): Images that go through the extractor besides the output and the negatives of a history.
+        end_iter (int | None): From this iteration on the term is 0, whatever the images; None if it does not end.
 
     Args:
         loss_weight (float): Weight of the term, zero or more; the attribute may be changed during training.
@@ -56,6 +57,7 @@ class FeatureLoss(nn.Module):
     needs: frozenset[str] = frozenset()
     lower_bound: float | None = 0.
     own_images = 0
+    end_iter: int | None = None
 
     def __init__(self, loss_weight: float, layer_weights: Mapping[str, float], vgg_type: str,
                  vgg_weights: WeightsSource, use_input_norm: bool, range_norm: bool, criterion: str,

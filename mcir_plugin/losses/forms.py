@@ -5,8 +5,8 @@ distances into one group for each kind and weights them while they come in, so t
 
 - difference, of MCIR (AAAI 2024): -1/K sum_k sum_l w_l n_k. No lower bound.
 - ratio, of AECR-Net (CVPR 2021), C2PNet (CVPR 2023), DCKD (AAAI 2025): sum_l w_l mean_j p_j / (mean_k n_k + eps). Not
-  below 0. Its gradient grows as 1 / n_k where negatives are close to the output, as those of a history are. DCKD divides
-  by the sum over its K negatives instead of their mean, so its value is a K-th of this one.
+  below 0. Its gradient grows as 1 / n_k where negatives are close to the output, as those of a history are. DCKD
+  divides by the sum over its K negatives instead of their mean, so its value is a K-th of this one.
 - hinge, after SEC-Depth (AAAI 2026): 1/K sum_k max(margin - sum_l w_l n_k, 0). From 0 to margin. A negative that is
   further away than the margin no longer matters, so nothing is pushed without end. With a gate the distance is the
   part of the gated pixels, so the margin is multiplied with their share, too: a negative counts if the mean distance

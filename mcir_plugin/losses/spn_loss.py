@@ -46,10 +46,11 @@ class SPNLoss(FeatureLoss):
     the formulas and bounds. For ``ratio`` and ``infonce`` ground truth is the positive, in feature space. These forms
     are published for other negatives (hazy images, other networks, degraded copies); with those of a history a ratio
     has a small denominator, and its gradient is large. The defaults of ``eps`` (AECR-Net) and ``tau`` (PNE-Net) are
-    published. ``loss_weight`` was published for ``difference``; for their own terms PNE-Net has 0.01 (InfoNCE) and DCKD
-    0.1 for a ratio to the sum over 5 negatives, 0.02 for a ratio to their mean, as here. ``margin`` is ours: it is in units of ``spn/dist_k`` of the log, which depend on network, extractor and
-    task, so read them there and choose a margin of their size (with ImageNet weights, a photograph is 0.1 away from
-    itself with noise of 0.7 % of its range). SEC-Depth lets its margin decay; that it does so linearly is ours.
+    published. ``loss_weight`` was published for ``difference``; for their own terms PNE-Net has 0.01 (InfoNCE), and
+    DCKD 0.1 for a ratio to the sum over 5 negatives, which is 0.02 for one to their mean, as here. ``margin`` is ours:
+    it is in units of ``spn/dist_k`` of the log, which depend on network, extractor and task, so read them there and
+    choose a margin of their size (with ImageNet weights, a photograph is 0.1 away from itself with noise of 0.7 % of
+    its range). SEC-Depth lets its margin decay; that it does so linearly is ours.
 
     Args:
         loss_weight (float): lambda, zero or more; the attribute may be changed during training. Default: 1e-3.
@@ -68,8 +69,8 @@ class SPNLoss(FeatureLoss):
             ``hinge`` is multiplied with the share of such pixels. For ``difference`` and ``hinge``. Default: None, as
             published.
         margin (float): Of ``hinge``, above zero. Default: 0.1.
-        margin_decay_iter (int | None): The margin falls linearly to 0 over this many iterations, and the term with it.
-            Default: None, constant.
+        margin_decay_iter (int | None): The margin falls linearly to 0 from iteration 0 to this one, and the term ends
+            with it. Default: None, constant.
         tau (float): Temperature of ``infonce``, above zero. Default: 2.
         eps (float): Added to the denominator of ``ratio``, above zero. Default: 1e-7.
         extractor (nn.Module | None): A network whose features are compared instead of a VGG's, see
@@ -123,6 +124,7 @@ class SPNLoss(FeatureLoss):
         self.needs = frozenset({'negatives', *(['gt'] if positive or gate else []), *(['step'] if decays else [])})
         self.lower_bound = None if form == 'difference' else 0.
         self.own_images = int(positive)
+        self.end_iter = self.margin_decay_iter if decays else None
 
     def score(self, pred: Tensor, negatives: Tensor | Iterable[Tensor] | None = None, *, gt: Tensor | None = None,
               lq: Tensor | None = None, step: int | None = None) -> tuple[Tensor, Tensor]:

@@ -112,6 +112,18 @@ def test_notes_about_what_does_not_happen_within_the_run():
     assert 'warmup_iter is 501' in notes[1]
 
 
+@pytest.mark.parametrize(('history', 'first'), [({'start_iter': 50}, 51), ({'interval': 50}, 50)])
+def test_a_margin_that_is_gone_before_the_term_acts(history, first):
+    spn = {**SPN, 'form': 'hinge', 'margin_decay_iter': first}
+    history = {'update_iter': 5, **history}
+    problem, = refused({'spn_opt': spn, 'total_iter': 100, 'history_opt': history})
+    assert problem.startswith(f'train.spn_opt.margin_decay_iter: received {first}, ')
+    assert f'iteration {first} first' in problem
+    config = read_contrast({'train': {'spn_opt': {**spn, 'margin_decay_iter': 101}, 'total_iter': 100,
+                                      'history_opt': history}})
+    assert len(config.notes) == 1 and 'margin_decay_iter is 101' in config.notes[0]
+
+
 @pytest.mark.parametrize('total', [None, 'many', 4e5])
 def test_total_iter_that_is_no_integer_is_left_to_the_toolbox(total):
     config = read_contrast({'train': {'spn_opt': SPN, 'total_iter': total, 'history_opt': {'start_iter': 10**9}}})

@@ -60,7 +60,7 @@ def naive_difference(setting, pred, negatives, masks=None):
 
 
 def naive_hinge(setting, pred, negatives, margin, masks=None):
-    """With masks, the first of which is of single pixels: over those pixels, what their own mean lacks to the margin."""
+    """With masks, the first of which is of pixels: over those alone, what their own mean lacks to the margin."""
     _, each = naive_difference(setting, pred, negatives, masks)
     shares = [mask[0].mean() for mask in masks] if masks else [1.] * len(each)
     lacking = [share * F.relu(margin - distance / share) for share, distance in zip(shares, each, strict=True) if share]

@@ -103,7 +103,7 @@ def test_gate_leaves_what_is_better_alone():
 
 
 def test_a_far_negative_is_not_pushed_where_few_pixels_are_gated():
-    """One pixel of 64 is worse than the negative, and far from it: its share of the distance is small, its own is not."""
+    """One pixel of 64 is worse than the negative, and far from it: little in the mean over all, but not by itself."""
     gt, negative = torch.full((1, 3, 8, 8), 0.5), torch.full((1, 3, 8, 8), 0.6)
     pred = gt.clone()
     pred[..., 3, 3] = 5.

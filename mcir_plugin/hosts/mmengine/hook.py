@@ -194,7 +194,7 @@ class HistoryNegativeHook(Hook):
                 hub.update_scalar(f'train/{TERM}', added)
             for k, distance in sorted(contrast.term.record.distances.items()):
                 hub.update_scalar(f'train/spn/dist_{k + 1}', distance)
-        elif contrast.term.schedule.ended(contrast.step):  # else the log would repeat the last value for ever
+        elif contrast.term.ended(contrast.step):  # else the log would repeat the last value for ever
             hub.update_scalar(f'train/{TERM}', 0.0)
             hub.update_scalar('train/spn/ratio', 0.0)
         for k, age in enumerate(contrast.term.ages(contrast.step)):
