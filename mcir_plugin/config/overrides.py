@@ -30,7 +30,9 @@ def apply_overrides(opt: dict[Any, Any], entries: Iterable[str]) -> None:
             path, separator, text = entry.partition('=')
             if not separator:
                 raise ConfigError(f'{source}: there is no = in it. {_FORM}')
-            _assign(opt, _split(path, source), _value(text.strip(), source), source)
+            parts = _split(path, source)
+            _require_colons(opt, parts[0], source)
+            _assign(opt, parts, _value(text.strip(), source), source)
         except ConfigError as error:
             problems += error.problems
     raise_if_any(problems)
@@ -46,6 +48,12 @@ def _split(path: str, source: str) -> list[str]:
     if special:
         raise ConfigError(f'{source}: {special[0]} works in option files only. {_FORM}')
     return parts
+
+
+def _require_colons(opt: dict[Any, Any], first: str, source: str) -> None:
+    """Refuse train.total_iter, as messages write it: it would be a new option of this name, which nothing reads."""
+    if first not in opt and first.partition('.')[0] in opt and '.' in first:
+        raise ConfigError(f'{source}: blocks and options are separated by :. Write {first.replace(".", ":")}=...')
 
 
 def _value(text: str, source: str) -> Any:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mcir_plugin.report.comparison import Comparison, Result
-from mcir_plugin.report.plots import with_unit
+from mcir_plugin.report.figures import with_unit
 from mcir_plugin.report.statistics import BETTER, FEWEST_IMAGES, LEVEL, NONE, RESAMPLES, TOO_FEW, WORSE
 
 TEMPLATE = Path(__file__).with_name('page.html.jinja')

@@ -4,8 +4,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mcir_plugin.report import plots
+from mcir_plugin.report import curves, plots
 from mcir_plugin.report.comparison import Comparison, Result
+from mcir_plugin.report.figures import with_unit
 from mcir_plugin.report.page import Picture, markdown, numbers, page, raw_runs, write_text
 
 IMAGES = ('Above: input, outputs and ground truth inside the square in which the baseline errs most. Below: absolute '
@@ -39,15 +40,17 @@ def _caption(comparison: Comparison, results: Sequence[Result]) -> str:
 
 def _plots(comparison: Comparison, results: Sequence[Result], folder: Path) -> list[Picture]:
     pictures = []
-    lines = 'One line per training: the colour is the variant, the dashes are the seed.'
+    lines = ('One line per training: the colour is the variant, the dashes are the seed.'
+             if len(comparison.seeds) <= len(curves.DASHES) else
+             'The mean over the seeds of each variant, in a band from the lowest to the highest seed.')
     pictures += _differences(comparison, results, folder)
-    if plots.draw_validations(comparison, folder / 'validations.png'):
+    if curves.draw_validations(comparison, folder / 'validations.png'):
         pictures.append(Picture(folder / 'validations.png', 'Validations during training',
                                 f'{lines} Right: minus the baseline with the same seed.', 'Training'))
-    if plots.draw_losses(comparison, folder / 'losses.png'):
+    if curves.draw_losses(comparison, folder / 'losses.png'):
         pictures.append(Picture(folder / 'losses.png', 'Loss terms and negatives',
                                 f'{lines} The axis is logarithmic where terms differ by more than a factor of '
-                                f'{plots.FAR_APART}. Distances and ages are means over the negatives.', 'Training'))
+                                f'{curves.FAR_APART}. Distances and ages are means over the negatives.', 'Training'))
     if plots.draw_costs(comparison.costs(), folder / 'cost.png'):
         pictures.append(Picture(folder / 'cost.png', 'Time and memory', 'Median of the printed times per step over all '
                                 'seeds, and the largest memory of one training. Runs at the same time slow each other '
@@ -61,7 +64,7 @@ def _differences(comparison: Comparison, results: Sequence[Result], folder: Path
         found = [(r.variant, r.paired) for r in results if r.paired and (r.dataset, r.weights, r.metric) == key]
         path = folder / f'differences_{number + 1}.png'
         better = 'right' if comparison.protocols[key[2]]['higher_is_better'] else 'left'
-        plots.draw_differences(found, f'{plots.with_unit(key[2])}: variant - {comparison.variants[0]} '
+        plots.draw_differences(found, f'{with_unit(key[2])}: variant - {comparison.variants[0]} '
                                f'({better} of 0 is better)', f'{key[0]}, {key[1]}', path)
         pictures.append(Picture(path, f'{key[0]}, {key[2]} ({key[1]})', 'One dot per image, mean over seeds. Black: '
                                 'mean over images and its 95 % bootstrap interval.', 'Differences'))

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mcir_plugin.report import Comparison, ComparisonError, RunData, Shown, plots, sheet, write_report
+from mcir_plugin.report import Comparison, ComparisonError, RunData, Shown, curves, sheet, write_report
 from mcir_plugin.report.maps import difference_map, error_map
 
 NASTY = '<script>alert("x")</script>&|$\\alpha_1$'
@@ -133,12 +133,37 @@ def test_the_table_of_the_page_holds_the_numbers(written):
 
 def test_a_small_term_is_not_flattened_by_a_large_one():
     from matplotlib.figure import Figure
-    for curves, scale in ((({1: 1., 2: 0.9}, {1: 1e-3, 2: 2e-3}), 'log'), (({1: 1.}, {1: -1e-3}), 'symlog'),
+    for lines, scale in ((({1: 1., 2: 0.9}, {1: 1e-3, 2: 2e-3}), 'log'), (({1: 1.}, {1: -1e-3}), 'symlog'),
                           (({1: 1.}, {1: -0.5}), 'linear'), (({1: 1.}, {1: 0.}), 'linear'), (({}, {}), 'linear')):
         axis = Figure().subplots()
-        found = comparison(*(run(name, 0, curves={'l_spn': curve}) for name, curve in zip('ab', curves, strict=True)))
-        plots._spread(axis, found, 'l_spn')
+        found = comparison(*(run(name, 0, curves={'l_spn': curve}) for name, curve in zip('ab', lines, strict=True)))
+        curves._spread(axis, found, 'l_spn')
         assert axis.get_yscale() == scale
+
+
+def test_many_seeds_are_a_mean_in_a_band_and_few_a_line_each():
+    from matplotlib.figure import Figure
+    for seeds in (4, 5):
+        runs = [run(name, seed, shift, curves={'Set: psnr': {1: 20. + seed, 2: 30. + shift * seed}})
+                for name, shift in (('a', 0.), ('b', 1.)) for seed in range(seeds)]
+        axes = Figure().subplots(1, 2)
+        curves._lines(axes[0], comparison(*runs), 'Set: psnr', None)
+        curves._lines(axes[1], comparison(*runs), 'Set: psnr', 'a')
+        labels = curves._legend(comparison(*runs))[1]
+        if seeds == 4:
+            assert [len(axis.lines) for axis in axes] == [8, 8] and labels[2:] == [f'seed {seed}' for seed in range(4)]
+            continue
+        assert labels[2:] == ['mean of 5 seeds, and their range']
+        assert [list(line.get_ydata()) for line in axes[0].lines] == [[22., 30.], [22., 32.]]
+        assert [list(line.get_ydata()) for line in axes[1].lines] == [[0., 0.], [0., 2.]]
+        corners = axes[1].collections[1].get_paths()[0].vertices
+        assert (corners[:, 1].min(), corners[:, 1].max()) == (0., 4.)
+
+
+def test_all_built_in_variants_have_a_colour_of_their_own():
+    from mcir_plugin.hosts.basicsr.compare.variants import known_variants
+    from mcir_plugin.report.figures import COLOURS
+    assert len(set(COLOURS)) == len(COLOURS) >= len(known_variants({'train': {}}))
 
 
 def test_no_difference_is_called_so(tmp_path):

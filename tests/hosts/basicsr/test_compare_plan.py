@@ -76,6 +76,21 @@ def test_losses_without_a_history_follow_the_schedule_of_the_file(recipe):
         'interval': 2, 'weight_schedule': 'lr', 'crop_size': 16, 'seed': 5}
 
 
+def test_a_preset_of_the_file_counts_for_losses_without_a_history_too(recipe):
+    recipe['train']['history_opt'] = {'preset': 'sec', 'warmup_iter': 7}
+    assert resolve_variants(['cr'], recipe)['cr']['history_opt'] == {'interval': 10, 'warmup_iter': 7}
+
+
+def test_variants_that_differ_in_how_they_are_written_only_are_refused(recipe):
+    recipe['train']['history_opt'] = {'negatives_per_iter': 1}
+    with pytest.raises(ConfigError, match='--variants spn random: both are the same term'):
+        resolve_variants(['none', 'spn', 'random'], recipe)
+    assert list(resolve_variants(['spn', 'paper'], recipe)) == ['spn', 'paper']  # all negatives there
+    recipe['train']['history_opt'] = None
+    with pytest.raises(ConfigError, match='--variants spn paper: both are the same term'):
+        resolve_variants(['spn', 'paper'], recipe)
+
+
 def test_variants_of_ones_own_come_from_files(recipe, tmp_path):
     path = tmp_path / 'mine.yml'
     path.write_text('spn_opt: {type: SPNLoss, loss_weight: 0.01}\n')
@@ -107,9 +122,16 @@ def test_runs_differ_in_nothing_but_term_seed_and_name(recipe, tmp_path):
     (['--set', 'train:neg_iter=5'], 'train.neg_iter: a comparison exchanges whole blocks'),
     (['--set', 'path:resume_state=x.state'], 'path.resume_state'),
     (['--set', 'network_g:type=EDSS'], 'EDSS'),
+    (['--set', 'train:spn_opt=SPNLoss'], "train.spn_opt: received 'SPNLoss', must be a mapping"),
+    (['--set', 'train:history_opt=sec'], "train.history_opt: received 'sec', must be a mapping"),
+    (['--set', 'train.total_iter=5'], r'--set train.total_iter=5: .* Write train:total_iter='),
+    (['--set', 'num_gpu=4'], r'num_gpu: received 4.*--set num_gpu=1'),
+    (['--variants', 'none', 'same=same.yml', 'spn'], '--variants same spn: both are the same term'),
     (['--gpus', '0'], '--gpus: the option file says num_gpu: 0'),
 ])
 def test_bad_input_is_one_message_before_any_training(recipe, compare, tmp_path, flags, says):
+    Path('same.yml').write_text(yaml.safe_dump({  # as the recipe has it, but for what is the default
+        'spn_opt': {'reduction': 'mean', **recipe['train']['spn_opt']}, 'history_opt': recipe['train']['history_opt']}))
     status, message = compare(recipe, *flags)
     assert status == 2 and re.search(says, message, re.DOTALL), message
     assert 'Traceback' not in message
@@ -123,7 +145,8 @@ def test_without_a_validation_set_there_is_nothing_to_compare(recipe, compare):
 
 
 def test_a_dry_run_checks_and_writes_nothing(recipe, compare, tmp_path):
-    assert compare(recipe, '--dry_run')[0] == 0
+    status, message = compare(recipe, '--dry_run', '--set', 'train:totl_iter=5')
+    assert status == 0 and message.count('WARNING: ') == message.count('train.totl_iter') == 1
     assert not (tmp_path / 'experiments').exists()
 
 

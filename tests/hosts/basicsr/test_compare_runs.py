@@ -19,8 +19,10 @@ from skimage.metrics import structural_similarity
 
 from mcir_plugin.cli import main
 from mcir_plugin.config import load_options
-from mcir_plugin.hosts.basicsr.compare.evaluate import evaluate, is_evaluated
+from mcir_plugin.hosts.basicsr.compare import entry
+from mcir_plugin.hosts.basicsr.compare.evaluate import evaluate, evaluated_metrics, is_evaluated
 from mcir_plugin.hosts.basicsr.compare.logs import read_curves
+from mcir_plugin.hosts.basicsr.compare.schedule import RunsFailedError
 
 VARIANTS, SEEDS, STEPS, BORDER = ('none', 'spn'), (0, 1), 200, 2
 RUNS = [f'tiny_{variant}_seed{seed}' for seed in SEEDS for variant in VARIANTS]
@@ -248,6 +250,43 @@ def test_lpips_is_added_where_it_is_at_hand_and_else_left_out_in_one_line(compar
             assert result['summary']['mean'] == pytest.approx(statistics.fmean(values.values()), rel=1e-4)
     finally:
         shutil.rmtree(weights.parent)
+
+
+def test_lpips_is_left_out_where_an_image_is_too_small_for_it(comparison, monkeypatch):
+    monkeypatch.setattr('mcir_plugin.hosts.basicsr.compare.evaluate.missing', lambda: None)
+    opt = load_options('opt.yml')
+    metrics, why = evaluated_metrics(opt)
+    assert why is None and metrics['lpips'] == {'type': 'calculate_lpips', 'better': 'lower'}
+    for key in ('dataroot_gt', 'dataroot_lq'):
+        folder = Path('small', key)
+        folder.mkdir(parents=True)
+        for path in Path(opt['datasets']['val'][key]).iterdir():
+            image = cv2.imread(str(path))
+            size = 24 if key == 'dataroot_gt' else 12
+            cv2.imwrite(str(folder / path.name), image[:size] if path.name.endswith('1.png') else image)
+        opt['datasets']['val'][key] = str(folder)
+    metrics, why = evaluated_metrics(opt)
+    assert metrics == opt['val']['metrics'] and '32 x 32' in why and '24 x 64' in why and 'of Val' in why
+
+
+def test_a_variant_that_fails_is_left_out_of_the_report_and_named(comparison, capsys, monkeypatch, request):
+    (comparison.out / 'report').rename('kept')
+    request.addfinalizer(lambda: (shutil.rmtree(comparison.out / 'report'), Path('kept').rename('out/report')))
+    Path('broken.yml').write_text('spn_opt: {type: SPNLoss, vgg_weights: random:0, layer_weights: {relu1_1: 1.}}\n')
+    command = [*COMMAND[:4], *VARIANTS, 'broken=broken.yml', *COMMAND[6:]]
+    monkeypatch.setattr(entry, 'run_jobs', lambda jobs, *_: fail(jobs))  # a training that always fails
+
+    def fail(jobs):
+        assert [job.name for job in jobs] == ['broken seed 0', 'broken seed 1']
+        raise RunsFailedError('2 of 2 runs failed')
+
+    assert main(command) == 2
+    said = capsys.readouterr()
+    assert 'Left out, because runs of theirs failed: broken.' in said.out and '2 of 2 runs failed' in said.err
+    assert comparison.numbers()['variants'] == list(VARIANTS)
+    assert 'Left out, because runs of theirs failed: broken.' in (comparison.out / 'report' / 'report.md').read_text()
+    assert main([*command[:4], 'broken=broken.yml', *command[4:6], *command[7:]]) == 2
+    assert 'There is no report: broken' in capsys.readouterr().out
 
 
 def test_an_evaluation_can_be_made_again(comparison):

@@ -58,6 +58,12 @@ def test_two_gpus_work_at_the_same_time_each_on_one_run(job):
     assert len(pairs) == 2 and not any(overlap(found[x], found[y]) for x, y in pairs)
 
 
+def test_gpus_are_counted_among_those_that_are_visible(job, monkeypatch):
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '4, GPU-8932f937-d72c-4106-c12f-20bd9faed9f6,7')
+    run_jobs([job(name, 0.3) for name in 'abc'], ['0', '1', '2'], 'training')
+    assert sorted(one['gpu'] for one in spans('abc').values()) == ['4', '7', 'GPU-8932f937-d72c-4106-c12f-20bd9faed9f6']
+
+
 def test_without_gpus_one_run_follows_the_other_in_order(job):
     run_jobs([job(name, 0.2) for name in 'abc'], None, 'training')
     found = spans('abc')

@@ -2,33 +2,26 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from mcir_plugin.cli.compare import add_compare_flags, add_report_flags
 from mcir_plugin.config import ConfigError
 from mcir_plugin.config.errors import raise_if_any
-from mcir_plugin.errors import StateError
-from mcir_plugin.formats import read_json
+from mcir_plugin.hosts.basicsr.compare.checking import check_runs
 from mcir_plugin.hosts.basicsr.compare.evaluate import is_evaluated
-from mcir_plugin.hosts.basicsr.compare.folders import (
-    FORMAT,
-    ORDER,
-    Folder,
-    find_folders,
-    read_comparison,
-    require_comparable,
-)
+from mcir_plugin.hosts.basicsr.compare.folders import Folder, find_folders, read_comparison, require_comparable
 from mcir_plugin.hosts.basicsr.compare.logs import last_iteration
+from mcir_plugin.hosts.basicsr.compare.order import write_order
 from mcir_plugin.hosts.basicsr.compare.pictures import draw_images
-from mcir_plugin.hosts.basicsr.compare.plan import PlannedRun, check_runs, plan_runs, read_recipe_file, write_options
-from mcir_plugin.hosts.basicsr.compare.schedule import Job, run_jobs
+from mcir_plugin.hosts.basicsr.compare.plan import PlannedRun, plan_runs, read_recipe_file, write_options
+from mcir_plugin.hosts.basicsr.compare.schedule import Job, RunsFailedError, run_jobs
 from mcir_plugin.hosts.basicsr.options import import_modules
-from mcir_plugin.report import require_matplotlib, write_report, write_text
+from mcir_plugin.report import require_matplotlib, write_report
 from mcir_plugin.report.page import conclusion, protocol_rows
 
 
@@ -53,16 +46,21 @@ def compare(arguments: list[str]) -> int:
     folder = Path(args.output or Path('experiments', f'compare_{opt["name"]}'))
     runs = plan_runs(opt, args.variants, args.seeds, folder)
     import_modules(opt['imports'])
-    check_runs(runs)
+    for warning in check_runs(runs):
+        print(f'WARNING: {warning}', file=sys.stderr)
     if args.dry_run:
         print('\n'.join(f'{run.variant}, seed {run.seed}: {run.folder}' for run in runs))
         return 0
     with _alone(folder):
-        _write_order(folder, runs)
+        write_order(folder, runs)
         write_options(runs)
-        _train(runs, args.gpus, int(opt['train']['total_iter']))
-        folders = [Folder(run.variant, run.seed, run.folder, run.options, run.opt) for run in runs]
-        _report(folders, f'Comparison {opt["name"]}', folder / 'report')
+        title, target = f'Comparison {opt["name"]}', folder / 'report'
+        try:
+            _train(runs, args.gpus, int(opt['train']['total_iter']))
+        except RunsFailedError:
+            _report_complete(runs, title, target)
+            raise
+        _report(_folders(runs), title, target)
     return 0
 
 
@@ -104,39 +102,31 @@ def _job(run: PlannedRun, steps: int) -> Job:
                run.folder.parent / 'output' / f'{run.folder.name}.txt', steps, lambda: last_iteration(run.folder))
 
 
-def _report(folders: list[Folder], title: str, target: Path) -> None:
+def _folders(runs: list[PlannedRun]) -> list[Folder]:
+    return [Folder(run.variant, run.seed, run.folder, run.options, run.opt) for run in runs]
+
+
+def _report_complete(runs: list[PlannedRun], title: str, target: Path) -> None:
+    """Report the variants all of whose runs are there, so that one that fails does not hide what the others gave."""
+    failed = list(dict.fromkeys(run.variant for run in runs if not is_evaluated(run.folder)))
+    if runs[0].variant in failed:
+        print(f'There is no report: {runs[0].variant}, with which the others are compared, is not complete.')
+        return
+    _report(_folders([run for run in runs if run.variant not in failed]), title, target,
+            f'Left out, because runs of theirs failed: {", ".join(failed)}.')
+
+
+def _report(folders: list[Folder], title: str, target: Path, *remarks: str) -> None:
     require_comparable(folders)
     comparison = read_comparison(folders, title)
     results = comparison.results()
     target.mkdir(parents=True, exist_ok=True)
-    images = draw_images(comparison, folders, results, target)
+    images, without = draw_images(comparison, folders, results, target)
+    comparison = replace(comparison, remarks=(*remarks, *comparison.remarks, *without))
     written = write_report(comparison, results, images, target)
     print('\n'.join(conclusion(results)))
     print('\n'.join([*(f'{name}: {title}' for name, title, _ in protocol_rows(comparison)), *comparison.remarks]))
     print(f'report: {written}')
-
-
-def _write_order(folder: Path, runs: list[PlannedRun]) -> None:
-    """Keep the names of all runs in the order in which a report shows them; earlier ones of the folder follow."""
-    content = {'format': FORMAT, 'variants': {run.folder.name: run.variant for run in runs},
-               'runs': [run.folder.name for run in runs]}
-    path = folder / ORDER
-    if path.is_file():
-        before = _before(path)
-        content = {'format': FORMAT, 'variants': {**before['variants'], **content['variants']},
-                   'runs': list(dict.fromkeys([*content['runs'], *before['runs']]))}
-    write_text(path, json.dumps(content, indent=2) + '\n')
-
-
-def _before(path: Path) -> dict[str, dict[str, str] | list[str]]:
-    try:
-        content = read_json(path, FORMAT)
-        return {'variants': dict(content['variants']), 'runs': list(content['runs'])}
-    except StateError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f'{path} cannot be read ({error}). Remove it, or choose another folder with '
-                          '--output') from error
 
 
 def _check_gpus(gpus: list[str] | None, num_gpu: object) -> None:

@@ -3,21 +3,25 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from basicsr.utils import logger
 
 from mcir_plugin.config import dump_options
 from mcir_plugin.errors import McirError, StateError
 from mcir_plugin.formats import read_json
 from mcir_plugin.hosts.basicsr import entry
+from mcir_plugin.hosts.basicsr.compare.samples import read_samples
 from mcir_plugin.hosts.basicsr.compare.validation import protocols, validation_sets
 from mcir_plugin.hosts.basicsr.compat.saving import load_safely
 from mcir_plugin.hosts.basicsr.evaluation.lpips_metric import LPIPS, lpips_blocks
-from mcir_plugin.metrics.lpips_distance import missing
+from mcir_plugin.metrics.lpips_distance import SMALLEST, missing
 
 FORMAT = 1  # of the marker
 FOLDER, MARKER, FINAL = 'evaluation', 'evaluation.json', 'models/net_g_latest.pth'
@@ -59,30 +63,47 @@ def evaluate(run: Path, opt: Mapping[str, Any]) -> None:
     for label in WEIGHTS.values():  # of an evaluation that was interrupted, or of earlier weights
         shutil.rmtree(run / FOLDER / label, ignore_errors=True)
     labels = {WEIGHTS[key]: key for key in load_safely(weights) if key in WEIGHTS} or {'net_g': None}
+    metrics, without = evaluated_metrics(opt)
     for label, key in labels.items():
-        _test(test_options(opt, run, label, key))
+        _test(test_options(opt, run, label, key, metrics))
     scores = read_scores(run, list(labels), validation_sets(opt))
     if not any(metrics for by_weights in scores.values() for metrics in by_weights.values()):
         raise EvaluationError(f'{run}: the validation gave no values.')
     _write_marker(run, {'format': FORMAT, 'weights': list(labels), 'sets': list(validation_sets(opt)),
-                        'protocols': protocols({'val': {'metrics': evaluated_metrics(opt)}})})
+                        'protocols': protocols({'val': {'metrics': metrics}}), 'without': without})
 
 
-def test_options(opt: Mapping[str, Any], run: Path, label: str, key: str | None) -> dict[str, Any]:
+def test_options(opt: Mapping[str, Any], run: Path, label: str, key: str | None,
+                 metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of a test of one set of parameters."""
     path = {'pretrain_network_g': str(run / FINAL), 'strict_load_g': True, 'results_root': str(run / FOLDER)}
     return {**{name: opt[name] for name in OF_A_TEST if name in opt}, 'name': label,
             'datasets': {phase: dict(block) for phase, block in opt['datasets'].items()
                          if phase.split('_')[0] == 'val'},
             'path': {**path, 'param_key_g': key},
-            'val': {**opt['val'], 'metrics': evaluated_metrics(opt), 'save_img': True, 'suffix': None, 'pbar': False}}
+            'val': {**opt['val'], 'metrics': dict(metrics), 'save_img': True, 'suffix': None, 'pbar': False}}
 
 
-def evaluated_metrics(opt: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the metrics of a run, and LPIPS beside them where it is at hand and the run has none of its own."""
+def evaluated_metrics(opt: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
+    """Return the metrics of a run, and LPIPS beside them where it can be computed and the run has none of its own.
+
+    Returns:
+        tuple[dict, str | None]: The metrics by name; and why LPIPS is not among them although it is at hand.
+    """
     metrics = dict(opt['val']['metrics'])
-    return metrics if AUTOMATIC in metrics or lpips_blocks(metrics) or missing() else {**metrics, AUTOMATIC: {
-        'type': LPIPS, 'better': 'lower'}}
+    if AUTOMATIC in metrics or lpips_blocks(metrics) or missing():
+        return metrics, None
+    why = next(_too_small(opt), None)
+    return (metrics, why) if why else ({**metrics, AUTOMATIC: {'type': LPIPS, 'better': 'lower'}}, None)
+
+
+def _too_small(opt: Mapping[str, Any]) -> Iterator[str]:
+    """Yield which ground truths LPIPS cannot compare."""
+    for dataset in validation_sets(opt):
+        for name, sample in read_samples(opt, dataset):
+            if min(sample['gt'].shape[-2:]) < SMALLEST:
+                yield (f'LPIPS needs images of {SMALLEST} x {SMALLEST} pixels, but {name} of {dataset} has '
+                       f'{sample["gt"].shape[-2]} x {sample["gt"].shape[-1]}')
 
 
 def read_marker(run: Path) -> dict[str, Any]:
@@ -113,10 +134,19 @@ def saved_image(run: Path, weights: str, dataset: str, image: str) -> Path:
 
 
 def _test(opt: dict[str, Any]) -> None:
+    _close_log()
     with tempfile.TemporaryDirectory(prefix='mcir_') as folder:
         path = Path(folder, 'test.yml')
         path.write_text(dump_options(opt), encoding='utf-8')
         entry.test(['-opt', str(path)])
+
+
+def _close_log() -> None:
+    """Let the test open a log of its own; BasicSR opens one per process."""
+    logger.initialized_logger.clear()
+    for handler in logging.getLogger('basicsr').handlers[:]:
+        logging.getLogger('basicsr').removeHandler(handler)
+        handler.close()
 
 
 def _read_csv(path: Path) -> dict[str, dict[str, float]]:

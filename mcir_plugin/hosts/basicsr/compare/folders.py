@@ -10,10 +10,9 @@ from typing import Any
 
 from mcir_plugin.config import ConfigError, load_options
 from mcir_plugin.config.errors import listed, raise_if_any, show
-from mcir_plugin.errors import StateError
-from mcir_plugin.formats import read_json
 from mcir_plugin.hosts.basicsr.compare.evaluate import AUTOMATIC, FINAL, FOLDER, read_marker, read_scores
 from mcir_plugin.hosts.basicsr.compare.logs import read_curves
+from mcir_plugin.hosts.basicsr.compare.order import in_order, variant_name
 from mcir_plugin.hosts.basicsr.compare.plan import differing_keys
 from mcir_plugin.hosts.basicsr.compare.validation import require_metrics, require_same
 from mcir_plugin.hosts.basicsr.compare.worker import RESOURCES
@@ -21,7 +20,6 @@ from mcir_plugin.hosts.basicsr.evaluation.lpips_metric import lpips_blocks
 from mcir_plugin.metrics.lpips_distance import missing
 from mcir_plugin.report import Comparison, RunData
 
-ORDER, FORMAT = 'comparison.json', 1  # names of the runs, and the version of that file
 SEED = re.compile(r'_seed\d+$')
 NOT_OF_A_VARIANT = ('name', 'manual_seed', 'path.', 'num_gpu')
 LONGEST = 60  # characters of an option's value in the report
@@ -94,29 +92,8 @@ def _expanded(entry: str) -> list[tuple[str | None, Path]]:
     folder = Path(path if separator else entry)
     if (folder / 'options').is_dir() and not (folder / 'models').is_dir():
         runs = [folder / file.stem for file in sorted((folder / 'options').glob('*.yml'))]
-        order = _order(folder)
-        runs.sort(key=lambda run: order.index(run.name) if run.name in order else len(order))
-        return [(_variant_name(run), run) for run in runs]
+        return [(variant_name(run), run) for run in in_order(folder, runs)]
     return [(label if separator else None, folder)]
-
-
-def _order(folder: Path) -> list[str]:
-    return _comparison(folder).get('runs', [])
-
-
-def _variant_name(run: Path) -> str | None:
-    variants = _comparison(run.parent).get('variants')
-    return variants.get(run.name) if isinstance(variants, dict) else None
-
-
-def _comparison(folder: Path) -> dict[str, Any]:
-    """Return the names of the runs of a comparison; nothing where there is no such file, or it is damaged."""
-    try:
-        return read_json(folder / ORDER, FORMAT)
-    except StateError:
-        raise
-    except (OSError, ValueError):
-        return {}
 
 
 def _unusable(path: Path) -> str:
@@ -154,7 +131,7 @@ def _left_out(folders: list[Folder], markers: Mapping[Path, Mapping[str, Any]], 
     """Yield why LPIPS is not among the metrics, which is added where it is at hand."""
     if AUTOMATIC in shown or lpips_blocks(folders[0].opt['val']['metrics']):
         return
-    why = missing()
+    why = missing() or next((marker['without'] for marker in markers.values() if marker.get('without')), None)
     without = [path for path, marker in markers.items() if AUTOMATIC not in marker['protocols']]
     yield (f'LPIPS is left out. {why}.' if why else
            f'LPIPS is left out: {len(without)} of {len(markers)} runs were evaluated before it was at hand. To add it, '

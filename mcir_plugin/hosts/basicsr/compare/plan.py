@@ -1,7 +1,6 @@
 """From one option file to one resolved file per variant and seed; everything is checked before anything is trained."""
 from __future__ import annotations
 
-import argparse
 import copy
 import os
 import tempfile
@@ -13,14 +12,9 @@ from typing import Any
 from mcir_plugin.config import ConfigError, apply_overrides, dump_options, load_options
 from mcir_plugin.config.contrast import FLAT_NAMES, HISTORY_KEY, SPN_KEY
 from mcir_plugin.config.errors import raise_if_any, show
-from mcir_plugin.hosts.basicsr.check import data, files, names, networks, reading
-from mcir_plugin.hosts.basicsr.check.context import Context
-from mcir_plugin.hosts.basicsr.check.findings import Section
+from mcir_plugin.hosts.basicsr.check import reading
 from mcir_plugin.hosts.basicsr.compare.validation import require_metrics
 from mcir_plugin.hosts.basicsr.compare.variants import Blocks, resolve_variants
-
-OF_THE_RECIPE = (names.check_names, files.check_files, networks.check_networks, data.check_data)
-OF_A_VARIANT = (names.check_names, files.check_extractor)
 
 
 @dataclass(frozen=True)
@@ -82,20 +76,6 @@ def plan_runs(opt: Mapping[str, Any], variants: list[str], seeds: list[int], fol
     return [_planned(opt, name, blocks[name], seed, folder) for seed in seeds for name in blocks]
 
 
-def check_runs(runs: list[PlannedRun]) -> None:
-    """Examine the recipe once and every variant, as ``basicsr check`` does, without the first steps.
-
-    Raises:
-        ConfigError: With all problems.
-    """
-    first = {run.variant: run for run in reversed(runs)}
-    problems: dict[str, None] = {}
-    for number, run in enumerate(reversed(first.values())):
-        found = _problems(run, OF_THE_RECIPE + OF_A_VARIANT[1:] if number == 0 else OF_A_VARIANT)
-        problems.update(dict.fromkeys(f'variant {run.variant}: {text}' if _is_own(text) else text for text in found))
-    raise_if_any(problems)
-
-
 def write_options(runs: list[PlannedRun]) -> None:
     """Write the option file of every run, after making sure that no run exists with other options.
 
@@ -111,9 +91,16 @@ def write_options(runs: list[PlannedRun]) -> None:
 
 
 def _unusable(opt: Mapping[str, Any]) -> Iterator[str]:
-    name = opt.get('name')
+    name, gpus = opt.get('name'), opt.get('num_gpu')
     if not isinstance(name, str) or not name or os.sep in name:
         yield f'name: received {show(name)}, must be the name of the experiment'
+    if isinstance(gpus, int) and gpus > 1:
+        yield (f'num_gpu: received {gpus}, but a comparison trains every run on one GPU, where a batch would be a '
+               f'{gpus}th of that of basicsr train. Give --set num_gpu=1 and, to keep the batch, '
+               f'--set datasets:train:batch_size_per_gpu={gpus} times as many; --gpus spreads runs over GPUs')
+    for key in (SPN_KEY, HISTORY_KEY):
+        if not isinstance(opt['train'].get(key), Mapping | None):
+            yield f'train.{key}: received {show(opt["train"][key])}, must be a mapping of options'
     if opt['path'].get('resume_state'):
         yield ('path.resume_state: a comparison trains every run from its start. Remove it; to start from given '
                'weights use path.pretrain_network_g')
@@ -133,25 +120,6 @@ def _planned(opt: Mapping[str, Any], variant: str, blocks: Blocks, seed: int, fo
     own['path'] = {**own['path'], 'experiments_root': str(folder)}
     own['train'].update({key: copy.deepcopy(block) for key, block in blocks.items() if block is not None})
     return PlannedRun(variant, seed, folder / own['name'], folder / 'options' / f'{own["name"]}.yml', own)
-
-
-def _problems(run: PlannedRun, stages: Iterable[Any]) -> list[str]:
-    with tempfile.TemporaryDirectory(prefix='mcir_') as folder:
-        path = Path(folder, 'options.yml')
-        path.write_text(dump_options(run.opt), encoding='utf-8')
-        args = argparse.Namespace(opt=str(path), launcher='none', auto_resume=False, debug=False, local_rank=0,
-                                  force_yml=[], imports=[])
-        context, section = Context(args, os.getcwd()), Section('options')
-        with section.guard():
-            reading.read_options(context, section)
-        for stage in stages if context.opt is not None and not section.problems else ():
-            with section.guard():
-                stage(context, section)
-    return section.problems
-
-
-def _is_own(problem: str) -> bool:
-    return problem.startswith((f'train.{SPN_KEY}', f'train.{HISTORY_KEY}'))
 
 
 def _changed(run: PlannedRun) -> Iterator[str]:

@@ -55,8 +55,8 @@ def run_jobs(jobs: list[Job], gpus: list[str] | None, what: str) -> None:
 
     Args:
         jobs (list[Job]): In the order in which they are started.
-        gpus (list[str] | None): Numbers of the GPUs, one worker for each. None is one worker at a time, which sees
-            what this process sees.
+        gpus (list[str] | None): Numbers of the GPUs as this process counts them, one worker for each. None is one
+            worker at a time, which sees what this process sees.
         what (str): Caption of the progress bar.
 
     Raises:
@@ -79,7 +79,7 @@ def run_jobs(jobs: list[Job], gpus: list[str] | None, what: str) -> None:
             bar.set_postfix_str(', '.join(one.job.name for one in running))
     if failed:
         raise RunsFailedError(f'{len(failed)} of {len(jobs)} runs failed:\n' + '\n'.join(failed) + '\nThe same command '
-                              'continues where it stopped.')
+                              'continues where it stopped; without a variant that cannot be trained, give the others.')
 
 
 def _bar(jobs: list[Job], what: str) -> tqdm:
@@ -87,13 +87,19 @@ def _bar(jobs: list[Job], what: str) -> tqdm:
 
 
 def _start(job: Job, gpu: str | None) -> _Running:
-    environment = dict(os.environ) if gpu is None else {**os.environ, 'CUDA_VISIBLE_DEVICES': gpu}
+    environment = dict(os.environ) if gpu is None else {**os.environ, 'CUDA_VISIBLE_DEVICES': _as_the_system_says(gpu)}
     job.output.parent.mkdir(parents=True, exist_ok=True)
     with job.output.open('ab') as output:
         process = subprocess.Popen([sys.executable, '-m', WORKER, *job.arguments], stdin=subprocess.PIPE,
                                    stdout=output, stderr=subprocess.STDOUT, env=environment,
                                    start_new_session=True)  # Ctrl-C is for this command, which lets workers save
     return _Running(job, process, gpu, time.monotonic())
+
+
+def _as_the_system_says(gpu: str) -> str:
+    """Return the name of a GPU that this process knows by number: CUDA_VISIBLE_DEVICES may show it a few of them."""
+    shown = os.environ.get('CUDA_VISIBLE_DEVICES')
+    return shown.split(',')[int(gpu)].strip() if shown else gpu
 
 
 def _outcome(done: _Running, count: int, total: int) -> Iterator[str]:

@@ -2,14 +2,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from mcir_plugin.config import LOSS_BLOCKS, ConfigError, load_options
+from mcir_plugin.config import LOSS_BLOCKS, ConfigError, load_options, read_contrast
 from mcir_plugin.config.contrast import HISTORY_KEY, SPN_KEY, WITHOUT_HISTORY
 from mcir_plugin.config.errors import did_you_mean, raise_if_any, show
-from mcir_plugin.config.presets import PRESETS
+from mcir_plugin.config.presets import PRESETS, preset_values
 
 Blocks = dict[str, Any]
 NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9.+-]*(_[A-Za-z0-9.+-]+)*')
@@ -39,7 +42,8 @@ def resolve_variants(names: list[str], opt: Mapping[str, Any]) -> dict[str, Bloc
         dict[str, dict]: ``{'spn_opt': ..., 'history_opt': ...}`` by name; None where there is no such block.
 
     Raises:
-        ConfigError: Unknown or repeated names, files that cannot be used. All problems are reported at once.
+        ConfigError: Unknown or repeated names, files that cannot be used, variants that are the same. All problems are
+            reported at once.
     """
     known, found, problems = known_variants(opt), {}, []
     for entry in names:
@@ -50,6 +54,7 @@ def resolve_variants(names: list[str], opt: Mapping[str, Any]) -> dict[str, Bloc
         except ConfigError as error:
             problems += error.problems
     raise_if_any(problems)
+    raise_if_any(_equal_ones(found, opt))
     return found
 
 
@@ -71,6 +76,20 @@ def known_variants(opt: Mapping[str, Any]) -> dict[str, Blocks]:
     return variants
 
 
+def _equal_ones(found: Mapping[str, Blocks], opt: Mapping[str, Any]) -> Iterator[str]:
+    """Yield which variants would train the same, whatever way their blocks are written."""
+    terms: dict[str, Any] = {}
+    for name, blocks in found.items():
+        with suppress(ConfigError):  # what is wrong with a block is said where every variant is examined
+            train = {**opt['train'], SPN_KEY: None, HISTORY_KEY: None, **blocks}
+            term = read_contrast({'train': train})
+            terms[name] = term and (term.spn, replace(term.history, preset=None))
+    for name, other in combinations(terms, 2):
+        if terms[name] == terms[other]:
+            yield (f'--variants {name} {other}: both are the same term with the same history, so nothing would be '
+                   'compared. Remove one of them')
+
+
 def _blocks(loss: Mapping[str, Any] | None, history: Mapping[str, Any] | None) -> Blocks:
     return {SPN_KEY: None if loss is None else dict(loss), HISTORY_KEY: dict(history) if history else None}
 
@@ -82,8 +101,14 @@ def _reads_history(own: Mapping[str, Any]) -> bool:
 
 def _schedule(history: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of a history says when and how a term acts: a loss without past copies follows it, too."""
-    return {name: value for name, value in history.items()
+    full = {**_of_preset(history.get('preset')), **history}
+    return {name: value for name, value in full.items()
             if name in WITHOUT_HISTORY and (name != 'seed' or history.get('crop_size') is not None)}
+
+
+def _of_preset(name: Any) -> dict[str, Any]:
+    # that there is no such preset is said where the variant is examined
+    return preset_values(name) if isinstance(name, str) and name in PRESETS else {}
 
 
 def _of_the_data(own: Mapping[str, Any]) -> dict[str, Any]:

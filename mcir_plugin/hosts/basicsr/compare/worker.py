@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
 import sys
 import threading
 from pathlib import Path
 
 import torch
-from basicsr.utils import logger
 
 from mcir_plugin.config import load_options
 from mcir_plugin.errors import McirError
@@ -37,7 +35,6 @@ def main(arguments: list[str] | None = None) -> int:
         if not args.evaluate_only and not (args.run / FINAL).is_file():
             entry.train(['-opt', args.options, '--auto_resume'])
             _note_resources(args.run / RESOURCES)
-            _close_log()
         evaluate(args.run, load_options(args.options))
     except McirError as error:
         print(error, file=sys.stderr)
@@ -60,14 +57,6 @@ def _note_resources(path: Path) -> None:
     partial = path.with_name(f'.{path.name}.{os.getpid()}.part')
     partial.write_text(json.dumps(peak_memory(), indent=2) + '\n', encoding='utf-8')
     os.replace(partial, path)
-
-
-def _close_log() -> None:
-    """Let the test open a log of its own; BasicSR opens one per process."""
-    logger.initialized_logger.clear()
-    for handler in logging.getLogger('basicsr').handlers[:]:
-        logging.getLogger('basicsr').removeHandler(handler)
-        handler.close()
 
 
 def _end_with_input() -> None:
