@@ -19,7 +19,8 @@ run() { # experiment, recipe, flags of basicsr compare; experiments of one recip
     sed -i "s#$PWD/##g; s#$HOME/#~/#g" "docs/evidence/$experiment/"*.{json,md}  # where it was run does not matter
 }
 
-all='sr_x2 sr_x2_time derain dehaze sr_x4 weight history form'
+many='0 1 2 3 4 5 6 7 8 9'  # seeds, where an effect is smaller than what three of them can show
+all='sr_x2 sr_x2_time derain dehaze sr_x4 weight history form convergence'
 for experiment in ${*:-$all}; do
     case "$experiment" in
         sr_x2) run "$experiment" EDSR_SRx2 --variants none $(variants spn1 spn4 spn1_lr cr pcl) ;;
@@ -31,6 +32,7 @@ for experiment in ${*:-$all}; do
         weight) run "$experiment" EDSR_SRx2 --variants none $(variants lambda3e-4 spn1 lambda3e-3 lambda1e-2 lambda1e-2_lr lambda1e-1 lambda1e-1_bounded) ;;
         history) run "$experiment" EDSR_SRx2 --variants none $(variants spn1 step10 step500 single interval10 adaptive sec random_features) ;;
         form) run "$experiment" EDSR_SRx2 --variants none $(variants lambda1e-2 ratio hinge infonce) ;;
+        convergence) seeds="$many" run "$experiment" EDSR_SRx2 --variants none $(variants lambda3e-3 lambda1e-2) ;;
         *) echo "There is no experiment $experiment. There are: $all" >&2 && exit 2 ;;
     esac
 done
