@@ -1,13 +1,12 @@
 """Curves of trainings over iterations, as PNG files."""
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcir_plugin.report.comparison import Comparison, RunData
-from mcir_plugin.report.figures import colour, new_figure, plain, save, with_unit
+from mcir_plugin.report.figures import colour, new_figure, plain, save, scale_of, with_unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
 DASHES = ('-', '--', ':', '-.')
 HEIGHT = 2.6  # inches, of one row
 LABELS = {'spn/ratio': '|term| / criterion', 'lr': 'learning rate', 'seconds': 'time per step (s)'}
-FAR_APART = 20  # between the largest values of two variants, from which on an axis is logarithmic
 FAMILIES = ('spn/dist_', 'spn/age_')
 FAMILY_LABELS = {'spn/dist_': 'feature distance of\nnegatives (mean)',
                  'spn/age_': 'age of negatives\n(iterations, mean)'}
@@ -68,17 +66,17 @@ def _draw(comparison: Comparison, rows: list[str], path: Path, with_differences:
 
 def _lines(axis: Axes, comparison: Comparison, row: str, baseline: str | None) -> None:
     """Draw a row of all runs, or with a baseline its difference from the baseline's run of the same seed."""
-    for place, variant in enumerate(comparison.variants):
-        curves, shade = _curves(comparison, variant, row, baseline), colour(place)
+    found = [_curves(comparison, variant, row, baseline) for variant in comparison.variants]
+    for place, curves in enumerate(found):
         if len(curves) > len(DASHES):
-            _band(axis, curves, shade)
+            _band(axis, curves, colour(place))
             continue
         for points, dashes in zip(curves, DASHES, strict=False):
-            axis.plot(list(points), list(points.values()), dashes, color=shade, **_style(points))
-    if baseline is None:
-        _spread(axis, comparison, row)
-    unit = with_unit(row).removeprefix(row)
-    axis.set_ylabel(plain(_label(row) if baseline is None else f'difference from {baseline}{unit}'), fontsize=8)
+            axis.plot(list(points), list(points.values()), dashes, color=colour(place), **_style(points))
+    if baseline is not None or row.startswith(('l_', 'spn/')):
+        scale, options = scale_of([value for points in curves for value in points.values()] for curves in found)
+        axis.set_yscale(scale, **options)
+    axis.set_ylabel(_axis_label(row, baseline), fontsize=8)
     axis.tick_params(labelsize=8)
     axis.grid(alpha=0.25)
 
@@ -106,19 +104,6 @@ def _style(points: Sized) -> dict[str, Any]:
     return {'linewidth': 1.1, 'marker': '.' if len(points) < 20 else '', 'markersize': 4}
 
 
-def _spread(axis: Axes, comparison: Comparison, row: str) -> None:
-    """Make the axis logarithmic on both sides of 0 where one variant would else flatten another's curve."""
-    values = [[value for run in comparison.of(variant) for value in _curve(run, row).values() if math.isfinite(value)]
-              for variant in comparison.variants]
-    sizes = [max(map(abs, found)) for found in values if any(found)]
-    if not row.startswith(('l_', 'spn/')) or not sizes or max(sizes) <= FAR_APART * min(sizes):
-        return
-    if min(min(found) for found in values if found) > 0:
-        axis.set_yscale('log')
-    else:
-        axis.set_yscale('symlog', linthresh=min(sizes))
-
-
 def _curve(run: RunData, row: str) -> dict[int, float]:
     """Return a curve, or the mean of a family of curves where all of them have a value."""
     if row not in FAMILIES:
@@ -129,12 +114,12 @@ def _curve(run: RunData, row: str) -> dict[int, float]:
     return {step: sum(values) / len(values) for step, values in found.items()}
 
 
-def _label(row: str) -> str:
+def _axis_label(row: str, baseline: str | None) -> str:
+    if baseline is not None:
+        return plain(f'difference from {baseline}{with_unit(row).removeprefix(row)}')
     if row in FAMILIES:
         return FAMILY_LABELS[row]
-    if row.startswith('l_'):
-        return f'{row} (loss)'
-    return LABELS.get(row) or with_unit(row)
+    return plain(f'{row} (loss)' if row.startswith('l_') else LABELS.get(row) or with_unit(row))
 
 
 def _legend(comparison: Comparison) -> tuple[list[Any], list[str]]:

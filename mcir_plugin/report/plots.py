@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcir_plugin.report.comparison import Cost
-from mcir_plugin.report.figures import colour, new_figure, plain, save
+from mcir_plugin.report.figures import colour, new_figure, plain, save, scale_of
 from mcir_plugin.report.statistics import Paired
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ def draw_differences(differences: Sequence[tuple[str, Paired]], label: str, titl
         axis.plot([paired.low, paired.high], [row + 0.28] * 2, color='black', linewidth=2, solid_capstyle='butt')
         axis.plot([paired.mean], [row + 0.28], 'D', color='black', markersize=4.5)
     axis.axvline(0, color='0.4', linewidth=0.8)
+    scale, options = scale_of(paired.images for _, paired in differences)
+    axis.set_xscale(scale, **options)
     axis.grid(axis='x', alpha=0.25)
     axis.set_yticks(range(len(differences)), [plain(name) for name, _ in differences])
     axis.set_ylim(len(differences) - 0.5, -0.5)

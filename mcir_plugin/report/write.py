@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mcir_plugin.report import curves, plots
 from mcir_plugin.report.comparison import Comparison, Result
-from mcir_plugin.report.figures import with_unit
+from mcir_plugin.report.figures import FAR_APART, with_unit
 from mcir_plugin.report.page import Picture, markdown, numbers, page, raw_runs, write_text
 
 IMAGES = ('Above: input, outputs and ground truth inside the square in which the baseline errs most. Below: absolute '
@@ -43,14 +43,15 @@ def _plots(comparison: Comparison, results: Sequence[Result], folder: Path) -> l
     lines = ('One line per training: the colour is the variant, the dashes are the seed.'
              if len(comparison.seeds) <= len(curves.DASHES) else
              'The mean over the seeds of each variant, in a band from the lowest to the highest seed.')
+    far = f'the axis is logarithmic where variants differ by more than a factor of {FAR_APART}'
     pictures += _differences(comparison, results, folder)
     if curves.draw_validations(comparison, folder / 'validations.png'):
         pictures.append(Picture(folder / 'validations.png', 'Validations during training',
-                                f'{lines} Right: minus the baseline with the same seed.', 'Training'))
+                                f'{lines} Right: minus the baseline with the same seed; {far}.', 'Training'))
     if curves.draw_losses(comparison, folder / 'losses.png'):
         pictures.append(Picture(folder / 'losses.png', 'Loss terms and negatives',
-                                f'{lines} The axis is logarithmic where terms differ by more than a factor of '
-                                f'{curves.FAR_APART}. Distances and ages are means over the negatives.', 'Training'))
+                                f'{lines} {far.capitalize()}. Distances and ages are means over the negatives.',
+                                'Training'))
     if plots.draw_costs(comparison.costs(), folder / 'cost.png'):
         pictures.append(Picture(folder / 'cost.png', 'Time and memory', 'Median of the printed times per step over all '
                                 'seeds, and the largest memory of one training. Runs at the same time slow each other '

@@ -137,8 +137,20 @@ def test_a_small_term_is_not_flattened_by_a_large_one():
                           (({1: 1.}, {1: -0.5}), 'linear'), (({1: 1.}, {1: 0.}), 'linear'), (({}, {}), 'linear')):
         axis = Figure().subplots()
         found = comparison(*(run(name, 0, curves={'l_spn': curve}) for name, curve in zip('ab', lines, strict=True)))
-        curves._spread(axis, found, 'l_spn')
+        curves._lines(axis, found, 'l_spn', None)
         assert axis.get_yscale() == scale
+
+
+def test_a_variant_that_collapsed_does_not_hide_how_the_others_differ():
+    from matplotlib.figure import Figure
+    for lowest, scale in ((10., 'symlog'), (29.5, 'linear')):
+        axes = Figure().subplots(1, 2)
+        found = comparison(*(run(name, 0, curves={'Set: psnr': {1: 30., 2: last}})
+                             for name, last in (('none', 30.), ('a', 30.1), ('b', lowest))))
+        curves._lines(axes[0], found, 'Set: psnr', None)
+        curves._lines(axes[1], found, 'Set: psnr', 'none')
+        assert (axes[0].get_yscale(), axes[1].get_yscale()) == ('linear', scale)
+        assert axes[1].get_ylabel() == 'difference from none (dB)'
 
 
 def test_many_seeds_are_a_mean_in_a_band_and_few_a_line_each():
