@@ -19,7 +19,8 @@ def add_compare_flags(parser: argparse.ArgumentParser) -> None:
                         help='seeds of every variant (default: 0 1 2)')
     parser.add_argument('--set', nargs='+', default=[], metavar='KEY:SUB=VALUE',
                         help='change or add options of all runs, e.g. train:total_iter=10000')
-    parser.add_argument('--gpus', nargs='+', metavar='N', help='train on these GPUs, counted from 0 among the visible ones, one run on each at a time')
+    parser.add_argument('--gpus', nargs='+', metavar='N',
+                        help='train on these GPUs, counted from 0 among the visible ones, one run on each at a time')
     parser.add_argument('--output', metavar='FOLDER', help='where all goes (default: experiments/compare_<name>)')
     parser.add_argument('--import', dest='imports', nargs='+', default=[], metavar='MODULE',
                         help='import modules that register archs, data, models or metrics')
