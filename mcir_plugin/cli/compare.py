@@ -17,12 +17,12 @@ def add_compare_flags(parser: argparse.ArgumentParser) -> None:
                         help='none, spn, random, cr, ..., a preset, or NAME=FILE.yml; the first is the baseline')
     parser.add_argument('--seeds', nargs='+', type=_seed, default=[0, 1, 2], metavar='N',
                         help='seeds of every variant (default: 0 1 2)')
-    parser.add_argument('--set', nargs='+', default=[], metavar='KEY:SUB=VALUE',
+    parser.add_argument('--set', nargs='+', action='extend', default=[], metavar='KEY:SUB=VALUE',
                         help='change or add options of all runs, e.g. train:total_iter=10000')
     parser.add_argument('--gpus', nargs='+', metavar='N',
                         help='train on these GPUs, counted from 0 among the visible ones, one run on each at a time')
     parser.add_argument('--output', metavar='FOLDER', help='where all goes (default: experiments/compare_<name>)')
-    parser.add_argument('--import', dest='imports', nargs='+', default=[], metavar='MODULE',
+    parser.add_argument('--import', dest='imports', nargs='+', action='extend', default=[], metavar='MODULE',
                         help='import modules that register archs, data, models or metrics')
     parser.add_argument('--dry_run', '--dry-run', action='store_true', help='check everything, list the runs, and stop')
 

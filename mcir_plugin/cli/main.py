@@ -55,9 +55,9 @@ def _add_run_flags(parser: argparse.ArgumentParser) -> None:
                         help='continue from the newest checkpoint of this experiment, if there is one')
     parser.add_argument('--debug', action='store_true', help='log every iteration, validate and save every 8th')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by launchers')
-    parser.add_argument('--force_yml', '--force-yml', nargs='+', default=[], metavar='KEY:SUB=VALUE',
+    parser.add_argument('--force_yml', '--force-yml', nargs='+', action='extend', default=[], metavar='KEY:SUB=VALUE',
                         help='change or add options, e.g. train:spn_opt:type=SPNLoss')
-    parser.add_argument('--import', dest='imports', nargs='+', default=[], metavar='MODULE',
+    parser.add_argument('--import', dest='imports', nargs='+', action='extend', default=[], metavar='MODULE',
                         help='import modules that register archs, data or models, e.g. hat.archs hat.models')
 
 

@@ -54,8 +54,8 @@ def option_parser(prog: str | None = None) -> argparse.ArgumentParser:
     parser.add_argument('--auto_resume', '--auto-resume', action='store_true')
     parser.add_argument('--debug', action='store_true')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
-    parser.add_argument('--force_yml', '--force-yml', nargs='+', default=[])
-    parser.add_argument('--import', dest='imports', nargs='+', default=[])
+    parser.add_argument('--force_yml', '--force-yml', nargs='+', action='extend', default=[])
+    parser.add_argument('--import', dest='imports', nargs='+', action='extend', default=[])
     return parser
 
 

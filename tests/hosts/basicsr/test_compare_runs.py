@@ -7,13 +7,13 @@ import statistics
 import subprocess
 import sys
 import time
+from itertools import product
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
-import yaml
 from scipy import stats
 from skimage.metrics import structural_similarity
 
@@ -24,21 +24,42 @@ from mcir_plugin.hosts.basicsr.compare.evaluate import evaluate, evaluated_metri
 from mcir_plugin.hosts.basicsr.compare.logs import read_curves
 from mcir_plugin.hosts.basicsr.compare.schedule import RunsFailedError
 
-VARIANTS, SEEDS, STEPS, BORDER = ('none', 'spn'), (0, 1), 200, 2
-RUNS = [f'tiny_{variant}_seed{seed}' for seed in SEEDS for variant in VARIANTS]
-COMMAND = ['compare', '-opt', 'opt.yml', '--variants', *VARIANTS, '--seeds', *map(str, SEEDS), '--output', 'out']
+ROOT = Path(__file__).parents[3]
+PREPARE = ROOT / 'scripts' / 'data_preparation'
+DATA = Path('datasets', 'quickstart')
+VARIANTS, SEEDS, STEPS, BORDER = ('none', 'spn'), (0, 1), 60, 2
+NAME, VAL = 'quickstart_SwinIR_SRx2_MCIR', 'photos_val'
+RUNS = [f'{NAME}_{variant}_seed{seed}' for seed in SEEDS for variant in VARIANTS]
+SMALLER = [  # than the quick start: one core has to do it four times
+    f'train:total_iter={STEPS}', 'val:val_freq=30', 'logger:print_freq=1', 'logger:save_checkpoint_freq=10',
+    'logger:use_tb_logger=false', 'datasets:train:num_worker_per_gpu=0', 'datasets:train:batch_size_per_gpu=1',
+    'datasets:train:gt_size=32', 'network_g:embed_dim=8', 'network_g:num_heads=[2]', 'train:optim_g:lr=2e-4',
+    'train:spn_opt:layer_weights={relu1_2: 1}', 'train:history_opt:interval=1']
+COMMAND = ['compare', '-opt', str(ROOT / 'options' / 'quickstart.yml'), '--variants', *VARIANTS,
+           '--seeds', *map(str, SEEDS), '--output', 'out', '--set', *SMALLER]
 LIMIT = 600  # seconds, for a machine that does much else
 
 
-def recipe(options, lmdb_pairs) -> dict:
-    opt = options(total_iter=STEPS, ema_decay=0.9)
-    roots = {key: root.removesuffix('.lmdb') for key, root in lmdb_pairs(2).items()}
-    opt['datasets']['val'] = {'name': 'Val', 'type': 'PairedImageDataset', **roots, 'io_backend': {'type': 'disk'}}
-    same = {'crop_border': BORDER, 'test_y_channel': True}
-    opt['val'] = {'val_freq': 100, 'save_img': False, 'metrics': {
-        'psnr': {'type': 'calculate_psnr', **same}, 'ssim': {'type': 'calculate_ssim', **same}}}
-    opt['logger'].update(print_freq=1, save_checkpoint_freq=20)
-    return opt
+def prepare(folder: Path) -> None:
+    """Make the data of the quick start, as its script does."""
+    photos = DATA / 'photos'
+    for script, *arguments in (
+            ('skimage_photos.py', '--output', photos),
+            ('prepare_sr.py', '--input', photos / 'train', '--output', DATA / 'train', '--scale', '2', '--size', '128',
+             '--step', '96'),
+            ('prepare_sr.py', '--input', photos / 'val', '--output', DATA / 'val', '--scale', '2', '--full')):
+        subprocess.run([sys.executable, PREPARE / script, *map(str, arguments)], cwd=folder, check=True)
+
+
+def truths() -> dict[str, np.ndarray]:
+    """Return the photographs of the validation set by name, of even height and width."""
+    found = {path.stem: cv2.imread(str(path)) for path in sorted((DATA / 'photos' / 'val').iterdir())}
+    assert len(found) == 3
+    return {name: image[:image.shape[0] // 2 * 2, :image.shape[1] // 2 * 2] for name, image in found.items()}
+
+
+def recipe() -> dict:
+    return load_options(Path('out', 'options', f'{RUNS[1]}.yml'))
 
 
 def wait_for(condition, process) -> None:
@@ -69,7 +90,7 @@ class Interrupted:
         self.root, self.out = root, root / 'out'
         states = self.out / RUNS[1] / 'training_states'
         process = subprocess.Popen([sys.executable, '-m', 'mcir_plugin', *COMMAND], cwd=root, stderr=subprocess.PIPE)
-        wait_for(lambda: (states / '40.state').is_file(), process)
+        wait_for(lambda: (states / '10.state').is_file(), process)
         process.send_signal(signal.SIGKILL)
         process.wait()
         end = time.monotonic() + LIMIT
@@ -90,11 +111,11 @@ def root(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def comparison(root, options, lmdb_pairs, monkeypatch, close_log, made={}) -> Interrupted:  # noqa: B006
+def comparison(root, monkeypatch, close_log, made={}) -> Interrupted:  # noqa: B006
     monkeypatch.chdir(root)
     monkeypatch.setenv('OMP_NUM_THREADS', '1')
     if not made:
-        Path('opt.yml').write_text(yaml.safe_dump(recipe(options, lmdb_pairs), sort_keys=False))
+        prepare(root)
         made['it'] = Interrupted(root)
         made['status'] = main(COMMAND)
     assert made['status'] == 0
@@ -117,20 +138,20 @@ def test_the_interrupted_run_continued_from_its_checkpoint(comparison):
     assert len(logs) == 2
     text = logs[1].read_text()
     start = int(text.partition('Resuming training from epoch: ')[2].partition('iter: ')[2].partition('.')[0])
-    assert start >= 40 and f'iter: {start:7,d}' not in text
-    curve = read_curves(comparison.out / RUNS[1], 100, STEPS)
+    assert start >= 10 and f'iter: {start:7,d}' not in text
+    curve = read_curves(comparison.out / RUNS[1], 30, STEPS)
     assert list(curve['l_pix']) == list(range(1, STEPS + 1))
-    assert sorted(curve['Val: psnr']) == [100, 200]
+    assert sorted(curve[f'{VAL}: psnr']) == [30, 60]
 
 
 def test_all_variants_of_a_seed_start_alike_and_see_the_same_data(comparison):
     """The term changes the weights a little at a time; other data would change the loss much at once."""
-    curves = {run: list(read_curves(comparison.out / run, 100, STEPS)['l_pix'].values()) for run in RUNS}
+    curves = {run: list(read_curves(comparison.out / run, 30, STEPS)['l_pix'].values()) for run in RUNS}
     for seed in SEEDS:
-        plain, spn = (curves[f'tiny_{variant}_seed{seed}'] for variant in VARIANTS)
+        plain, spn = (curves[f'{NAME}_{variant}_seed{seed}'] for variant in VARIANTS)
         assert plain[0] == spn[0]
-        assert np.allclose(plain[:40], spn[:40], rtol=0.02)
-    assert not np.allclose(curves[RUNS[0]][:40], curves[RUNS[2]][:40], rtol=0.2)
+        assert np.allclose(plain[:10], spn[:10], rtol=0.02)
+    assert not np.allclose(curves[RUNS[0]][:10], curves[RUNS[2]][:10], rtol=0.2)
 
 
 def luma(image: np.ndarray) -> np.ndarray:
@@ -150,12 +171,15 @@ def ssim(image: np.ndarray, gt: np.ndarray) -> float:
 
 def from_images(comparison, weights: str, measure) -> dict[str, list[list[float]]]:
     """Return the table (seeds, images) of every variant, computed from the images that were saved."""
-    roots = load_options('opt.yml')['datasets']['val']
-    truths = sorted(Path(roots['dataroot_gt']).glob('*.png'))
-    assert len(truths) == 8
-    return {variant: [[measure(cv2.imread(str(comparison.out / f'tiny_{variant}_seed{seed}' / 'evaluation' / weights /
-                                              'visualization' / 'Val' / f'{gt.stem}_{weights}.png')),
-                               cv2.imread(str(gt))) for gt in truths] for seed in SEEDS] for variant in VARIANTS}
+    return {variant: [[measure(cv2.imread(str(comparison.out / f'{NAME}_{variant}_seed{seed}' / 'evaluation' / weights /
+                                              'visualization' / VAL / f'{name}_{weights}.png')), gt)
+                       for name, gt in truths().items()] for seed in SEEDS] for variant in VARIANTS}
+
+
+def resampled(difference: np.ndarray) -> np.ndarray:
+    """Return the mean of every draw of seeds and images with replacement; all are equally likely."""
+    seeds, images = (np.array(list(product(range(count), repeat=count))) for count in difference.shape)
+    return np.array([difference[rows][:, columns].mean() for rows in seeds for columns in images])
 
 
 @pytest.mark.parametrize('weights', ['net_g', 'net_g_ema'])
@@ -175,14 +199,12 @@ def test_the_statistics_are_those_of_the_saved_images(comparison, weights, metri
     unclear = int((np.abs(images) <= within).sum())  # BasicSR's metrics use float32
     for count, clear in ((paired['wins'], images > within), (paired['losses'], images < -within)):
         assert clear.sum() <= count <= clear.sum() + unclear
-    assert unclear < 4
+    assert unclear < 2
     wanted = stats.binomtest(paired['wins'], paired['wins'] + paired['losses']).pvalue
     assert paired['p_value'] == pytest.approx(wanted)
-    draws = np.random.default_rng(1)
-    means = [difference[draws.integers(0, 2, 2)][:, draws.integers(0, 8, 8)].mean() for _ in range(10_000)]
-    width = np.ptp(means)
-    assert paired['low'] == pytest.approx(np.quantile(means, 0.025), abs=0.05 * width + within)
-    assert paired['high'] == pytest.approx(np.quantile(means, 0.975), abs=0.05 * width + within)
+    means = resampled(difference)
+    for bound, level in ((paired['low'], 0.025), (paired['high'], 0.975)):  # 10,000 draws miss a level by 0.0016
+        assert (means < bound - within).mean() <= level + 0.01 and (means <= bound + within).mean() >= level - 0.01
 
 
 def test_the_report_is_complete(comparison):
@@ -192,14 +214,14 @@ def test_the_report_is_complete(comparison):
         assert words in html
     names = {path.name for path in folder.iterdir()}
     assert {'report.md', 'losses.png', 'validations.png', 'cost.png'} <= names
-    assert sum(name.startswith('image_Val_') for name in names) == 3
+    assert sum(name.startswith(f'image_{VAL}_') for name in names) == 3
     costs = comparison.numbers()['costs']
     assert [cost['variant'] for cost in costs] == list(VARIANTS)
     assert 0 < costs[0]['seconds'] < costs[1]['seconds'] and all(100 < cost['memory'] < 10_000 for cost in costs)
 
 
 def test_existing_folders_give_the_same_report(comparison, capsys):
-    runs = [f'{variant}=out/tiny_{variant}_seed{seed}' for variant in VARIANTS for seed in SEEDS]
+    runs = [f'{variant}=out/{NAME}_{variant}_seed{seed}' for variant in VARIANTS for seed in SEEDS]
     assert main(['report', *runs, '--output', 'again']) == 0
     assert 'calculate_psnr: Y of 8-bit RGB' in capsys.readouterr().out
     again = json.loads(Path('again/report.json').read_text())
@@ -216,13 +238,13 @@ def lpips_from_images(run: Path, weights: str) -> dict[str, float]:
     for part in measure.net.children():
         part.load_state_dict({key: saved[f'features.{key}'] for key in part.state_dict()})
 
-    def tensor(path: Path) -> torch.Tensor:
-        return torch.from_numpy(cv2.imread(str(path))[..., ::-1].copy()).permute(2, 0, 1)[None] / 127.5 - 1
+    def tensor(image: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1)[None] / 127.5 - 1
 
-    truths = sorted(Path(load_options('opt.yml')['datasets']['val']['dataroot_gt']).glob('*.png'))
-    folder = run / 'evaluation' / weights / 'visualization' / 'Val'
+    folder = run / 'evaluation' / weights / 'visualization' / VAL
     with torch.no_grad():
-        return {gt.stem: measure(tensor(folder / f'{gt.stem}_{weights}.png'), tensor(gt)).item() for gt in truths}
+        return {name: measure(tensor(cv2.imread(str(folder / f'{name}_{weights}.png'))), tensor(gt)).item()
+                for name, gt in truths().items()}
 
 
 def test_lpips_is_added_where_it_is_at_hand_and_else_left_out_in_one_line(comparison, capsys, monkeypatch):
@@ -244,7 +266,7 @@ def test_lpips_is_added_where_it_is_at_hand_and_else_left_out_in_one_line(compar
         assert 'LPIPS 0.1 with AlexNet, RGB, rounded to 8 bits' in capsys.readouterr().out
         results = [r for r in json.loads(Path('with/report.json').read_text())['results'] if r['metric'] == 'lpips']
         assert [(r['weights'], r['variant']) for r in results] == [
-            (weights, f'tiny_{variant}') for weights in ('net_g', 'net_g_ema') for variant in VARIANTS]
+            (weights, f'{NAME}_{variant}') for weights in ('net_g', 'net_g_ema') for variant in VARIANTS]
         for result, run in zip(results, runs * 2, strict=True):
             values = lpips_from_images(run, result['weights'])
             assert result['summary']['mean'] == pytest.approx(statistics.fmean(values.values()), rel=1e-4)
@@ -254,19 +276,16 @@ def test_lpips_is_added_where_it_is_at_hand_and_else_left_out_in_one_line(compar
 
 def test_lpips_is_left_out_where_an_image_is_too_small_for_it(comparison, monkeypatch):
     monkeypatch.setattr('mcir_plugin.hosts.basicsr.compare.evaluate.missing', lambda: None)
-    opt = load_options('opt.yml')
+    opt = recipe()
     metrics, why = evaluated_metrics(opt)
     assert why is None and metrics['lpips'] == {'type': 'calculate_lpips', 'better': 'lower'}
-    for key in ('dataroot_gt', 'dataroot_lq'):
-        folder = Path('small', key)
-        folder.mkdir(parents=True)
-        for path in Path(opt['datasets']['val'][key]).iterdir():
-            image = cv2.imread(str(path))
-            size = 24 if key == 'dataroot_gt' else 12
-            cv2.imwrite(str(folder / path.name), image[:size] if path.name.endswith('1.png') else image)
-        opt['datasets']['val'][key] = str(folder)
+    for key, size in (('dataroot_gt', 24), ('dataroot_lq', 12)):
+        Path('small', key).mkdir(parents=True)
+        for name, height in (('large', 2 * size), ('tiny', size)):
+            cv2.imwrite(f'small/{key}/{name}.png', np.zeros((height, 3 * size, 3), np.uint8))
+        opt['datasets']['val'] |= {key: f'small/{key}', 'io_backend': {'type': 'disk'}}
     metrics, why = evaluated_metrics(opt)
-    assert metrics == opt['val']['metrics'] and '32 x 32' in why and '24 x 64' in why and 'of Val' in why
+    assert metrics == opt['val']['metrics'] and '32 x 32' in why and f'tiny of {VAL} has 24 x 72' in why
 
 
 def test_a_variant_that_fails_is_left_out_of_the_report_and_named(comparison, capsys, monkeypatch, request):
@@ -274,6 +293,7 @@ def test_a_variant_that_fails_is_left_out_of_the_report_and_named(comparison, ca
     request.addfinalizer(lambda: (shutil.rmtree(comparison.out / 'report'), Path('kept').rename('out/report')))
     Path('broken.yml').write_text('spn_opt: {type: SPNLoss, vgg_weights: random:0, layer_weights: {relu1_1: 1.}}\n')
     command = [*COMMAND[:4], *VARIANTS, 'broken=broken.yml', *COMMAND[6:]]
+    assert command[3] == '--variants' and command[7] == '--seeds'
     monkeypatch.setattr(entry, 'run_jobs', lambda jobs, *_: fail(jobs))  # a training that always fails
 
     def fail(jobs):
@@ -291,7 +311,7 @@ def test_a_variant_that_fails_is_left_out_of_the_report_and_named(comparison, ca
 
 def test_an_evaluation_can_be_made_again(comparison):
     run = comparison.out / RUNS[0]
-    paths = sorted((run / 'evaluation').rglob('metrics_Val.csv'))
+    paths = sorted((run / 'evaluation').rglob(f'metrics_{VAL}.csv'))
     before = {path: path.read_text() for path in paths}
     assert len(before) == 2
     (run / 'evaluation' / 'evaluation.json').unlink()
