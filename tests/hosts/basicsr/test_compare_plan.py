@@ -10,6 +10,7 @@ from mcir_plugin.cli import main
 from mcir_plugin.config import LOSS_BLOCKS, ConfigError, load_options, read_contrast
 from mcir_plugin.config.presets import PRESETS
 from mcir_plugin.hosts.basicsr.compare import schedule
+from mcir_plugin.hosts.basicsr.compare.folders import Folder, _interrupted
 from mcir_plugin.hosts.basicsr.compare.logs import last_iteration, read_curves
 from mcir_plugin.hosts.basicsr.compare.plan import differing_keys, plan_runs, write_options
 from mcir_plugin.hosts.basicsr.compare.variants import known_variants, resolve_variants
@@ -231,6 +232,20 @@ def test_validations_of_a_resumed_run_follow_its_iteration(tmp_path):
         'x INFO: Resuming training from epoch: 3, iter: 10.\nx INFO: Validation Val\n\t # psnr: 30.0000\n')
     assert read_curves(tmp_path, 5, 100)['Val: psnr'] == {15: 30.}
     assert last_iteration(tmp_path) == 10
+
+
+@pytest.mark.parametrize(('variant', 'workers', 'says'), [
+    ('spn', 0, None), ('spn', 2, 'data workers draw other crops'), ('none', 0, 'BasicSR begins the epoch again')])
+def test_a_run_that_may_have_seen_other_data_is_named(recipe, tmp_path, variant, workers, says):
+    recipe['datasets']['train']['num_worker_per_gpu'] = workers
+    run, = plan_runs(recipe, [variant], [3], tmp_path)
+    run.folder.mkdir()
+    folder = Folder(variant, 3, run.folder, run.options, run.opt)
+    (run.folder / 'train_tiny_1.log').write_text('x INFO: Start training from epoch: 0, iter: 0\n')
+    assert list(_interrupted([folder])) == []
+    (run.folder / 'train_tiny_2.log').write_text('x INFO: Resuming training from epoch: 3, iter: 10.\n')
+    found = list(_interrupted([folder]))
+    assert found == [] if says is None else says in found[0] and 'seed3 was interrupted and continued after' in found[0]
 
 
 def test_options_are_read_back_as_they_were_planned(recipe, tmp_path):

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from mcir_plugin.config import ConfigError, load_options
+from mcir_plugin.config.contrast import SPN_KEY
 from mcir_plugin.config.errors import listed, raise_if_any, show
 from mcir_plugin.hosts.basicsr.compare.evaluate import AUTOMATIC, FINAL, FOLDER, read_marker, read_scores
-from mcir_plugin.hosts.basicsr.compare.logs import read_curves
+from mcir_plugin.hosts.basicsr.compare.logs import read_curves, resumptions
 from mcir_plugin.hosts.basicsr.compare.order import in_order, variant_name
 from mcir_plugin.hosts.basicsr.compare.plan import differing_keys
 from mcir_plugin.hosts.basicsr.compare.validation import require_metrics, require_same
@@ -84,7 +85,7 @@ def read_comparison(folders: list[Folder], title: str) -> Comparison:
              if all(metric in marker['protocols'] for marker in markers.values())]
     runs = tuple(_run_data(folder, markers[folder.path], shown) for folder in folders)
     return Comparison(title, runs, {metric: markers[folders[0].path]['protocols'][metric] for metric in shown},
-                      _differing(folders), tuple(_left_out(folders, markers, shown)))
+                      _differing(folders), (*_left_out(folders, markers, shown), *_interrupted(folders)))
 
 
 def _expanded(entry: str) -> list[tuple[str | None, Path]]:
@@ -136,6 +137,17 @@ def _left_out(folders: list[Folder], markers: Mapping[Path, Mapping[str, Any]], 
     yield (f'LPIPS is left out. {why}.' if why else
            f'LPIPS is left out: {len(without)} of {len(markers)} runs were evaluated before it was at hand. To add it, '
            f'remove the folder {FOLDER} of these runs and make the report again: {listed(without, 3)}.')
+
+
+def _interrupted(folders: list[Folder]) -> Iterator[str]:
+    """Yield which runs were continued so that what they saw may differ from then on."""
+    for folder in folders:
+        data, steps = folder.opt['datasets'].get('train') or {}, resumptions(folder.path)
+        has_term = folder.opt['train'].get(SPN_KEY) is not None
+        if steps and not (has_term and data.get('num_worker_per_gpu') == 0 and data.get('prefetch_mode') is None):
+            why = 'data workers draw other crops' if has_term else 'BasicSR begins the epoch again'
+            yield (f'{folder.path.name} was interrupted and continued after iteration {", ".join(map(str, steps))}. From '
+                   f'there on it may have seen other data than the other runs of its seed: {why}.')
 
 
 def _run_data(folder: Folder, marker: Mapping[str, Any], metrics: list[str]) -> RunData:

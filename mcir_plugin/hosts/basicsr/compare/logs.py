@@ -35,14 +35,14 @@ def read_curves(folder: Path, val_freq: int, total_iter: int) -> dict[str, Curve
         validations as ``<set>: <metric>``.
     """
     curves: dict[str, Curve] = {}
-    for log in sorted(folder.glob('train_*.log'), key=lambda path: path.stat().st_mtime):
+    for log in _logs(folder):
         _read_log(log.read_text(encoding='utf-8', errors='replace').splitlines(), val_freq, total_iter, curves)
     return {name: dict(sorted(curve.items())) for name, curve in curves.items()}
 
 
 def last_iteration(folder: Path) -> int:
     """Return the last iteration that the newest log has printed, 0 if there is none."""
-    logs = sorted(folder.glob('train_*.log'), key=lambda path: path.stat().st_mtime)
+    logs = _logs(folder)
     if not logs:
         return 0
     with logs[-1].open('rb') as file:
@@ -51,6 +51,16 @@ def last_iteration(folder: Path) -> int:
     found = [int(step[1].replace(',', '')) for step in _STEP.finditer(text)]
     found += [int(step[1]) for step in _RESUMED.finditer(text)]
     return max(found, default=0)
+
+
+def resumptions(folder: Path) -> list[int]:
+    """Return the iterations after which a run was continued by a later command."""
+    return [int(found[1]) for log in _logs(folder)
+            for found in _RESUMED.finditer(log.read_text(encoding='utf-8', errors='replace'))]
+
+
+def _logs(folder: Path) -> list[Path]:
+    return sorted(folder.glob('train_*.log'), key=lambda path: path.stat().st_mtime)
 
 
 def _read_log(lines: list[str], val_freq: int, total_iter: int, curves: dict[str, Curve]) -> None:
