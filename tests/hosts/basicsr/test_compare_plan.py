@@ -10,9 +10,10 @@ from mcir_plugin.cli import main
 from mcir_plugin.config import LOSS_BLOCKS, ConfigError, load_options, read_contrast
 from mcir_plugin.config.presets import PRESETS
 from mcir_plugin.hosts.basicsr.compare import schedule
-from mcir_plugin.hosts.basicsr.compare.folders import Folder, _interrupted
+from mcir_plugin.hosts.basicsr.compare.folders import Folder
 from mcir_plugin.hosts.basicsr.compare.logs import last_iteration, read_curves
 from mcir_plugin.hosts.basicsr.compare.plan import differing_keys, plan_runs, write_options
+from mcir_plugin.hosts.basicsr.compare.remarks import interrupted
 from mcir_plugin.hosts.basicsr.compare.variants import known_variants, resolve_variants
 
 METRICS = {'psnr': {'type': 'calculate_psnr', 'crop_border': 2, 'test_y_channel': True}}
@@ -242,9 +243,9 @@ def test_a_run_that_may_have_seen_other_data_is_named(recipe, tmp_path, variant,
     run.folder.mkdir()
     folder = Folder(variant, 3, run.folder, run.options, run.opt)
     (run.folder / 'train_tiny_1.log').write_text('x INFO: Start training from epoch: 0, iter: 0\n')
-    assert list(_interrupted([folder])) == []
+    assert list(interrupted([folder])) == []
     (run.folder / 'train_tiny_2.log').write_text('x INFO: Resuming training from epoch: 3, iter: 10.\n')
-    found = list(_interrupted([folder]))
+    found = list(interrupted([folder]))
     assert found == [] if says is None else says in found[0] and 'seed3 was interrupted and continued after' in found[0]
 
 

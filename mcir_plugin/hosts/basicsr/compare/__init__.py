@@ -10,6 +10,7 @@
     logs.py       curves and seconds per step from BasicSR's log
     samples.py    images of a validation set
     folders.py    experiment folders as a comparison reads them, and whether they can be compared
+    remarks.py    what a report has to say beside its numbers
     pictures.py   images, errors and differences side by side
     entry.py      the two commands
 """

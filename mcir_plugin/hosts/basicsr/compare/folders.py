@@ -3,22 +3,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mcir_plugin.config import ConfigError, load_options
-from mcir_plugin.config.contrast import SPN_KEY
-from mcir_plugin.config.errors import listed, raise_if_any, show
-from mcir_plugin.hosts.basicsr.compare.evaluate import AUTOMATIC, FINAL, FOLDER, read_marker, read_scores
-from mcir_plugin.hosts.basicsr.compare.logs import read_curves, resumptions
+from mcir_plugin.config.errors import raise_if_any, show
+from mcir_plugin.hosts.basicsr.compare.evaluate import FINAL, read_marker, read_scores
+from mcir_plugin.hosts.basicsr.compare.logs import read_curves
 from mcir_plugin.hosts.basicsr.compare.order import in_order, variant_name
 from mcir_plugin.hosts.basicsr.compare.plan import differing_keys
+from mcir_plugin.hosts.basicsr.compare.remarks import remarks
 from mcir_plugin.hosts.basicsr.compare.validation import require_metrics, require_same
 from mcir_plugin.hosts.basicsr.compare.worker import RESOURCES
-from mcir_plugin.hosts.basicsr.evaluation.lpips_metric import lpips_blocks
-from mcir_plugin.metrics.lpips_distance import missing
 from mcir_plugin.report import Comparison, RunData
 
 SEED = re.compile(r'_seed\d+$')
@@ -85,7 +83,7 @@ def read_comparison(folders: list[Folder], title: str) -> Comparison:
              if all(metric in marker['protocols'] for marker in markers.values())]
     runs = tuple(_run_data(folder, markers[folder.path], shown) for folder in folders)
     return Comparison(title, runs, {metric: markers[folders[0].path]['protocols'][metric] for metric in shown},
-                      _differing(folders), (*_left_out(folders, markers, shown), *_interrupted(folders)))
+                      _differing(folders), tuple(remarks(folders, markers, shown)))
 
 
 def _expanded(entry: str) -> list[tuple[str | None, Path]]:
@@ -126,28 +124,6 @@ def _read(label: str | None, path: Path) -> Folder:
         what = f'the block {blocks[0]}' if blocks else f'manual_seed (received {show(seed)})'
         raise ConfigError(f'{options}: {what} is missing. A report needs the complete options of the training')
     return Folder(label or SEED.sub('', path.resolve().name), seed, path, options, opt)
-
-
-def _left_out(folders: list[Folder], markers: Mapping[Path, Mapping[str, Any]], shown: list[str]) -> Iterator[str]:
-    """Yield why LPIPS is not among the metrics, which is added where it is at hand."""
-    if AUTOMATIC in shown or lpips_blocks(folders[0].opt['val']['metrics']):
-        return
-    why = missing() or next((marker['without'] for marker in markers.values() if marker.get('without')), None)
-    without = [path for path, marker in markers.items() if AUTOMATIC not in marker['protocols']]
-    yield (f'LPIPS is left out. {why}.' if why else
-           f'LPIPS is left out: {len(without)} of {len(markers)} runs were evaluated before it was at hand. To add it, '
-           f'remove the folder {FOLDER} of these runs and make the report again: {listed(without, 3)}.')
-
-
-def _interrupted(folders: list[Folder]) -> Iterator[str]:
-    """Yield which runs were continued so that what they saw may differ from then on."""
-    for folder in folders:
-        data, steps = folder.opt['datasets'].get('train') or {}, resumptions(folder.path)
-        has_term = folder.opt['train'].get(SPN_KEY) is not None
-        if steps and not (has_term and data.get('num_worker_per_gpu') == 0 and data.get('prefetch_mode') is None):
-            why = 'data workers draw other crops' if has_term else 'BasicSR begins the epoch again'
-            yield (f'{folder.path.name} was interrupted and continued after iteration {", ".join(map(str, steps))}. From '
-                   f'there on it may have seen other data than the other runs of its seed: {why}.')
 
 
 def _run_data(folder: Folder, marker: Mapping[str, Any], metrics: list[str]) -> RunData:
