@@ -33,7 +33,8 @@ class Diversity(RefreshRule):
     old as the training, 0.39 to 0.95 afterwards, with copies made 200 iterations apart.
 
     Cost: no forward pass. The distances are there already; they are added up on their device, and once per window N
-    numbers are read back (and averaged over all processes, so that every rank decides alike).
+    numbers are read back (and averaged over all processes, so that every rank decides alike). An unfinished window is
+    saved as the first process has it, and every process of a resumed run goes on from that.
 
     Args:
         decay (Sequence[float]): d_k, paired by position, at least two. SEC-Depth keeps snapshots of the parameters;
