@@ -32,7 +32,7 @@ for experiment in ${*:-$all}; do
         weight) run "$experiment" EDSR_SRx2 --variants none $(variants lambda3e-4 spn1 lambda3e-3 lambda1e-2 lambda1e-2_lr lambda1e-1 lambda1e-1_bounded) ;;
         history) run "$experiment" EDSR_SRx2 --variants none $(variants spn1 step10 step500 single interval10 adaptive sec random_features) ;;
         form) run "$experiment" EDSR_SRx2 --variants none $(variants lambda1e-2 ratio hinge infonce) ;;
-        convergence) seeds="$many" run "$experiment" EDSR_SRx2 --variants none $(variants lambda3e-3 lambda1e-2) ;;
+        convergence) seeds="$many" run "$experiment" EDSR_SRx2 --variants none $(variants lambda3e-3 lambda1e-1_bounded) ;;
         *) echo "There is no experiment $experiment. There are: $all" >&2 && exit 2 ;;
     esac
 done
