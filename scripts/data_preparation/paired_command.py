@@ -64,8 +64,9 @@ def parse_arguments(published: PublishedSet, doc: str, arguments: list[str] | No
     parser.add_argument('--allow-partial', action='store_true',
                         help='accept other numbers of images than published, and leave out what has no partner')
     parser.add_argument('--subset', type=int, metavar='N', help='just the first N inputs of every part, to try things')
-    parser.add_argument('--verify', choices=['sample', 'all'], default='sample',
-                        help='compare 500 files with what was stored, or all (default: sample)')
+    parser.add_argument('--verify', choices=['sample', 'all'],
+                        help='compare 500 files with what was stored, or all; also of a finished preparation, where '
+                        'nothing is compared without it (default while preparing: sample)')
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1, help='processes (default: all cores)')
     return parser.parse_args(arguments)
 
@@ -103,11 +104,11 @@ def prepare(published: PublishedSet, found: FoundPart, parsed: argparse.Namespac
         lines = {kind: recorded_lines(folder / f'{kind}.lmdb') for kind in KINDS}
         pairs = key_pairs(found, lines)
         options = pairing_options(found, pairs, folder)
-        if finished:
+        check_pairing(found, pairs, options, folder)
+        if finished and parsed.verify is None:
             print(f'{folder} is finished already.', flush=True)
         else:
             compared = verify(sources, found.part.crop, folder, lines, parsed.workers, parsed.verify == 'all')
-            check_pairing(found, pairs, options, folder)
             mark(folder, plan, finished=True)
             print(f'{folder}: {len(lines["lq"])} inputs and {len(lines["gt"])} ground truths are stored; {compared} of '
                   f'{len(sources)} files were compared with them.', flush=True)

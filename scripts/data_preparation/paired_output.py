@@ -14,17 +14,18 @@ from new_folder import PreparationError, refuse_existing
 from paired_layout import FoundPart
 from paired_work import Source
 
-MARKER, FORMAT = 'preparation.json', 1
+MARKER, FORMAT = 'preparation.json', 2
 Plan = dict[str, object]
 
 
 def plan_of(name: str, found: FoundPart, sources: list[Source]) -> Plan:
-    """What tells two preparations apart: the set, the names of its files, and how they are cut."""
+    """What tells two preparations apart: the set, the names and sizes of its files, and how they are cut."""
     names = '\n'.join(f'{source.kind} {source.key}' for source in sources)
+    sizes = '\n'.join(str(os.path.getsize(source.path)) for source in sources)
     crop = found.part.crop
     return {'made_by': 'mcir_plugin data_preparation', 'set': name, 'part': found.part.name, 'version': found.version,
             'files': len(sources), 'crop': None if crop is None else asdict(crop),
-            'names': hashlib.sha256(names.encode()).hexdigest()}
+            'names': hashlib.sha256(names.encode()).hexdigest(), 'sizes': hashlib.sha256(sizes.encode()).hexdigest()}
 
 
 @contextmanager
@@ -50,15 +51,21 @@ def claimed(folder: Path, plan: Plan) -> Iterator[bool]:
         if not (folder / MARKER).is_file():
             mark(folder, plan, finished=False)
         before = _read(folder / MARKER)
-        other = [f'{name} is {before.get(name)!r}, not {value!r}' for name, value in plan.items()
-                 if before.get(name) != value and name != 'names']
-        if other or before.get('names') != plan['names']:
-            raise PreparationError(f'--output {folder} holds another preparation ({"; ".join(other) or "other files"}) '
-                                   'and nothing is overwritten: choose another --output, or remove it first '
-                                   f'(rm -r {folder}).')
+        other = '; '.join(_differences(before, plan))
+        if other:
+            raise PreparationError(f'--output {folder} holds another preparation ({other}) and nothing is overwritten: '
+                                   f'choose another --output, or remove it first (rm -r {folder}).')
         yield before.get('finished') is True
     finally:
         os.close(descriptor)
+
+
+def _differences(before: Plan, plan: Plan) -> Iterator[str]:
+    for name, value in plan.items():
+        if before.get(name) == value or (name == 'sizes' and before.get('format', 1) == 1):  # which had none
+            continue
+        yield {'names': 'other files', 'sizes': 'files of other sizes'}.get(
+            name, f'{name} is {before.get(name)!r}, not {value!r}')
 
 
 def mark(folder: Path, plan: Plan, finished: bool) -> None:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from mcir_plugin.data import Pair, PairError, form_pairs, image_key, list_images, read_rule
 from mcir_plugin.data.geometry import misfit
+from mcir_plugin.data.listing import ListingError
 
 PAIR_LIST = 'pairs.txt'
 SHOWN = 5
@@ -87,11 +88,11 @@ def check_pairing(found: FoundPart, pairs: list[Pair], options: dict[str, str], 
     Raises:
         PreparationError: if other pairs come out, or pairs whose recorded sizes do not fit.
     """
-    lq, gt = (list_images(str(folder / f'{kind}.lmdb'), lmdb=True) for kind in ('lq', 'gt'))
     rule = read_rule(options['pair_by']) if 'pair_by' in options else None
     try:
+        lq, gt = (list_images(str(folder / f'{kind}.lmdb'), lmdb=True) for kind in ('lq', 'gt'))
         formed = form_pairs(lq, gt, rule, options.get('pair_list'))
-    except PairError as error:
+    except (ListingError, PairError) as error:
         raise PreparationError(f'{folder} is damaged ({error}): remove it and run the command again.') from error
     wrong = [pair for pair in formed if misfit(gt.sizes[pair.gt], lq.sizes[pair.lq], 1, found.part.max_center_crop)]
     if sorted(formed) != pairs or wrong:

@@ -33,6 +33,21 @@ def test_whole_images_of_a_validation(hazy: dict[str, Any], build: Build) -> Non
     assert sorted(seen) == sorted(path.name for path in Path(hazy['dataroot_lq']).iterdir())
 
 
+def test_results_of_one_name_in_several_folders_are_told_apart(tmp_path: Path, build: Build) -> None:
+    """BasicSR saves the outputs of a validation by the last part of lq_path, and metrics of images stand beside it."""
+    images = {f'{scene}/{i}.png': coordinates(8, 8, 10 * i) for scene in 'ab' for i in (1, 2)}
+    folders = {f'dataroot_{kind}': write(tmp_path / kind, images) for kind in ('gt', 'lq')}
+    samples = list(build({'phase': 'val', 'scale': 1, **folders}))
+    assert [Path(s['lq_path']).name for s in samples] == ['a_1.png', 'a_2.png', 'b_1.png', 'b_2.png']
+    assert [s['gt_path'] for s in samples] == [f'{folders["dataroot_gt"]}/{name}' for name in images]
+    trained = build({'phase': 'train', 'scale': 1, **folders})
+    assert [trained[i]['lq_path'] for i in range(4)] == [f'{folders["dataroot_lq"]}/{name}' for name in images]
+    write(tmp_path / 'lq', {'a_1.png': coordinates(8, 8)})
+    write(tmp_path / 'gt', {'a_1.png': coordinates(8, 8)})
+    with pytest.raises(PairError, match=r'results of a/1 and of a_1 .* the same name|results of a_1 and of a/1'):
+        build({'phase': 'val', 'scale': 1, **folders})
+
+
 def test_values_are_rgb_divided_by_255(hazy: dict[str, Any], build: Build) -> None:
     lq = build({**hazy, 'phase': 'val'})[0]['lq']
     assert lq[:, 39, 59].tolist() == pytest.approx([39 / 255, 59 / 255, 11 / 255], abs=1e-7)

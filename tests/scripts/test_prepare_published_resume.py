@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,9 +13,11 @@ import time
 from pathlib import Path
 
 import lmdb
+import numpy as np
 import paired_work
 import pytest
 from paired_command import main
+from PIL import Image
 from preparation_oracles import photo, read_lmdb
 from prepare_its import ITS
 from published_layouts import Miniature, miniatures
@@ -141,6 +144,38 @@ def test_another_preparation_is_refused(tmp_path: Path, capsys: pytest.CaptureFi
     assert run(source, tmp_path / 'out') == 2
     assert 'holds another preparation (other files) and nothing is overwritten' in capsys.readouterr().err
     assert len(read_lmdb(tmp_path / 'out/train/lq.lmdb')) == 6
+
+
+def test_other_images_of_the_same_names_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rain200L and Rain200H have the same names and numbers of files."""
+    source = miniatures()['ITS'].write(tmp_path / 'in')
+    assert run(source, tmp_path / 'out') == 0
+    marker = tmp_path / 'out/train/preparation.json'
+    before = read_lmdb(tmp_path / 'out/train/lq.lmdb')
+    changed = source / 'hazy' / '1_1_0.91.png'
+    Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(changed)
+    for finished in (True, False):
+        marker.write_text(json.dumps({**json.loads(marker.read_text()), 'finished': finished}))
+        assert run(source, tmp_path / 'out') == 2
+        assert 'holds another preparation (files of other sizes) and' in capsys.readouterr().err
+    assert read_lmdb(tmp_path / 'out/train/lq.lmdb').keys() == before.keys()
+    first = {key: value for key, value in json.loads(marker.read_text()).items() if key not in ('format', 'sizes')}
+    marker.write_text(json.dumps({**first, 'finished': True}))  # as the first version wrote it
+    assert run(source, tmp_path / 'out') == 0
+    assert run(source, tmp_path / 'out', '--verify', 'all') == 2
+    assert 'is damaged' in capsys.readouterr().err
+
+
+def test_a_finished_preparation_is_looked_at_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = miniatures()['ITS'].write(tmp_path / 'in')
+    assert run(source, tmp_path / 'out') == 0
+    capsys.readouterr()
+    assert run(source, tmp_path / 'out', '--verify', 'all') == 0
+    assert '9 of 9 files were compared' in capsys.readouterr().out
+    shutil.rmtree(tmp_path / 'out/train/lq.lmdb')
+    assert run(source, tmp_path / 'out') == 2
+    said = capsys.readouterr()
+    assert 'is damaged' in said.err and 'finished already' not in said.out
 
 
 @pytest.mark.parametrize('content', [None, '[]', 'no json', '{"made_by": "somebody else"}'])

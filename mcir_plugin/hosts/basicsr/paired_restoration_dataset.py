@@ -15,7 +15,7 @@ from torchvision.transforms.functional import normalize
 
 from mcir_plugin.data.block import find_pairs, size_problem
 from mcir_plugin.data.geometry import at_border, center_crop, paired_center_crop
-from mcir_plugin.data.listing import Size
+from mcir_plugin.data.listing import Listing, Size, image_key
 from mcir_plugin.data.options import PairedRestorationOptions, block_name, read_dataset_options
 from mcir_plugin.data.pairs import SHOWN, Pair, PairError
 
@@ -30,7 +30,9 @@ class PairedRestorationDataset(data.Dataset):
 
     A sample is ``{lq, gt, lq_path, gt_path}``: float tensors (C, H, W), RGB in [0, 1] (unless ``color`` or ``mean`` say
     otherwise), paths on disk or LMDB keys. In training both are cropped to the same place and augmented in the same
-    way, with the generator of Python's ``random``, as BasicSR does.
+    way, with the generator of Python's ``random``, as BasicSR does. BasicSR names the results of a validation by the
+    last part of ``lq_path``: where inputs in different sub-folders share it, it says the sub-folders, too, in one word
+    (``a/1.png`` becomes ``a_1.png``).
 
     ``sampling: iid`` is not drawn here but by the sampler of the training loop
     (`mcir_plugin.hosts.basicsr.resume.ResumableSampler`): BasicSR seeds its workers alike in every epoch, so draws of
@@ -55,6 +57,7 @@ class PairedRestorationDataset(data.Dataset):
         self.file_client: FileClient | None = None  # opened by the process that reads
         self._decoded: tuple[Pair, tuple[np.ndarray, np.ndarray]] | None = None
         self._refuse_recorded_misfits()
+        self._names = {} if opt['phase'] == 'train' else names_of_results(self.lq, self.where)
 
     @property
     def sampling(self) -> str:
@@ -77,7 +80,8 @@ class PairedRestorationDataset(data.Dataset):
         elif self.options.gt_size:
             gt, lq = paired_center_crop(gt, lq, self.options.gt_size // self.options.scale, self.options.scale)
         gt, lq = (self._tensor(image) for image in (gt, lq))
-        return {'lq': lq, 'gt': gt, 'lq_path': self._path('lq', pair.lq), 'gt_path': self._path('gt', pair.gt)}
+        return {'lq': lq, 'gt': gt, 'lq_path': self._names.get(pair.lq) or self._path('lq', pair.lq),
+                'gt_path': self._path('gt', pair.gt)}
 
     def _images(self, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
         """Return both images of a pair, decoded once for crops that follow each other."""
@@ -151,6 +155,24 @@ class PairedRestorationDataset(data.Dataset):
         tensor = img2tensor(image, bgr2rgb=True, float32=True)
         mean, std = self.options.mean, self.options.std
         return tensor if mean is None else normalize(tensor, _per_channel(mean, tensor), _per_channel(std, tensor))
+
+
+def names_of_results(lq: Listing, where: str) -> dict[str, str]:
+    """Return a path for every input by whose last part it can be told apart; nothing where its own path does.
+
+    Raises:
+        PairError: If names stay the same.
+    """
+    if len({os.path.basename(name) for name in lq.places}) == len(lq.places):
+        return {}
+    names = {name: os.path.join(lq.folder, image_key(name) + os.path.splitext(place)[1])
+             for name, place in lq.places.items()}
+    taken: dict[str, str] = {}
+    for name, label in names.items():
+        if taken.setdefault(label, name) != name:
+            raise PairError(f'{where}: results of {taken[label]} and of {name} ({lq.folder}) would have the same name. '
+                            'Rename one of them')
+    return names
 
 
 def open_client(options: PairedRestorationOptions) -> FileClient:

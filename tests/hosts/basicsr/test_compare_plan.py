@@ -140,6 +140,24 @@ def test_bad_input_is_one_message_before_any_training(recipe, compare, tmp_path,
     assert not list(tmp_path.glob('experiments/compare_*/*')), 'something was written'
 
 
+def test_images_that_would_overwrite_each_other_are_refused(recipe, compare, tmp_path):
+    block = recipe['datasets']['val']
+    for kind in ('gt', 'lq'):
+        first = next(Path(block[f'dataroot_{kind}']).glob('*.png'))
+        for folder in 'ab':
+            (tmp_path / kind / folder).mkdir(parents=True)
+            (tmp_path / kind / folder / '1.png').write_bytes(first.read_bytes())
+        block[f'dataroot_{kind}'] = str(tmp_path / kind)
+    Path('meta.txt').write_text('a/1.png (64,64,3)\nb/1.png (64,64,3)\n')
+    block['meta_info_file'] = 'meta.txt'
+    status, message = compare(recipe)
+    assert status == 2 and 'validation set Val: several inputs are called 1.' in message
+    del block['meta_info_file']
+    status, message = compare({**recipe, 'datasets': {**recipe['datasets'], 'val': {
+        **block, 'type': 'PairedRestorationDataset'}}}, '--dry_run')
+    assert status == 0, message
+
+
 def test_without_a_validation_set_there_is_nothing_to_compare(recipe, compare):
     del recipe['datasets']['val']
     status, message = compare(recipe)

@@ -10,13 +10,25 @@ from typing import Any
 
 from mcir_plugin.config import dump_options
 from mcir_plugin.config.contrast import HISTORY_KEY, SPN_KEY
-from mcir_plugin.config.errors import raise_if_any
+from mcir_plugin.config.errors import listed, raise_if_any
 from mcir_plugin.hosts.basicsr.check import data, files, names, networks, reading
 from mcir_plugin.hosts.basicsr.check.context import Context
 from mcir_plugin.hosts.basicsr.check.findings import Section
 from mcir_plugin.hosts.basicsr.compare.plan import PlannedRun
+from mcir_plugin.hosts.basicsr.compare.samples import repeated_names
+from mcir_plugin.hosts.basicsr.compare.validation import validation_sets
 
-OF_THE_RECIPE = (names.check_names, files.check_files, networks.check_networks, data.check_data)
+
+def check_results(context: Context, section: Section) -> None:
+    """Stage *results*: whether the images of a validation set can be told apart when they are saved."""
+    for dataset in validation_sets(context.opt):
+        twice = repeated_names(context.opt, dataset)
+        if twice:
+            section.problem(f'validation set {dataset}: several inputs are called {listed(twice, 3)}. BasicSR saves '
+                            'results by the name without its folder: rename them, or use PairedRestorationDataset')
+
+
+OF_THE_RECIPE = (names.check_names, files.check_files, networks.check_networks, data.check_data, check_results)
 OF_A_VARIANT = (names.check_names, files.check_extractor)
 
 

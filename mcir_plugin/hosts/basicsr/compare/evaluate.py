@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from basicsr.utils import logger
 
 from mcir_plugin.config import dump_options
+from mcir_plugin.config.errors import listed
 from mcir_plugin.errors import McirError, StateError
 from mcir_plugin.formats import read_json
 from mcir_plugin.hosts.basicsr import entry
@@ -156,6 +158,10 @@ def _read_csv(path: Path) -> dict[str, dict[str, float]]:
     with path.open(encoding='utf-8', newline='') as file:
         header, *rows = csv.reader(file)
     images = rows[:-1]  # the last line is the mean
+    twice = [name for name, count in Counter(row[0] for row in images).items() if count > 1]
+    if twice:
+        raise EvaluationError(f'{path}: there are {listed(twice, 3)} more than once. Images of a validation set need '
+                              'different names, without folder and suffix: BasicSR saves results by them.')
     return {metric: {row[0]: float(row[column]) for row in images if row[column]}
             for column, metric in enumerate(header[1:], 1)}
 
