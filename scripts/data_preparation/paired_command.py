@@ -97,18 +97,19 @@ def prepare(published: PublishedSet, found: FoundPart, parsed: argparse.Namespac
     plan = plan_of(published.name, found, sources)
     print(f'{published.name} {found.part.name}: {len(found.pairs)} inputs, {len(found.used_gt)} ground truths '
           f'({found.version})', flush=True)
-    with claimed(folder, plan) as finished:
-        if not finished:
+    with claimed(folder, plan) as before:
+        if not before.finished:
             refuse_misfits(found)
             _store(found, sources, folder, parsed.workers, f'{published.name} {found.part.name}')
         lines = {kind: recorded_lines(folder / f'{kind}.lmdb') for kind in KINDS}
         pairs = key_pairs(found, lines)
         options = pairing_options(found, pairs, folder)
         check_pairing(found, pairs, options, folder)
-        if finished and parsed.verify is None:
+        if before.finished and parsed.verify is None:
             print(f'{folder} is finished already.', flush=True)
         else:
-            compared = verify(sources, found.part.crop, folder, lines, parsed.workers, parsed.verify == 'all')
+            everything = before.changed or parsed.verify == 'all'
+            compared = verify(sources, found.part.crop, folder, lines, parsed.workers, everything)
             mark(folder, plan, finished=True)
             print(f'{folder}: {len(lines["lq"])} inputs and {len(lines["gt"])} ground truths are stored; {compared} of '
                   f'{len(sources)} files were compared with them.', flush=True)

@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 from new_folder import PreparationError, refuse_existing
 from paired_layout import FoundPart
 from paired_work import Source
 
 MARKER, FORMAT = 'preparation.json', 2
+RESIZED = 'files of other sizes'
 Plan = dict[str, object]
 
 
@@ -28,8 +30,20 @@ def plan_of(name: str, found: FoundPart, sources: list[Source]) -> Plan:
             'names': hashlib.sha256(names.encode()).hexdigest(), 'sizes': hashlib.sha256(sizes.encode()).hexdigest()}
 
 
+class Before(NamedTuple):
+    """What an earlier run has left.
+
+    Args:
+        finished (bool): it has come to its end.
+        changed (bool): it has not, and files have other sizes since: one that was damaged may be whole now.
+    """
+
+    finished: bool
+    changed: bool
+
+
 @contextmanager
-def claimed(folder: Path, plan: Plan) -> Iterator[bool]:
+def claimed(folder: Path, plan: Plan) -> Iterator[Before]:
     """Makes the folder, or continues it if it holds the same preparation.
 
     Args:
@@ -37,7 +51,7 @@ def claimed(folder: Path, plan: Plan) -> Iterator[bool]:
         plan (dict): from ``plan_of``.
 
     Yields:
-        bool: whether the preparation is finished already.
+        Before: what is there of the preparation.
 
     Raises:
         PreparationError: the folder holds something else, or another process works on it.
@@ -51,11 +65,13 @@ def claimed(folder: Path, plan: Plan) -> Iterator[bool]:
         if not (folder / MARKER).is_file():
             mark(folder, plan, finished=False)
         before = _read(folder / MARKER)
-        other = '; '.join(_differences(before, plan))
-        if other:
-            raise PreparationError(f'--output {folder} holds another preparation ({other}) and nothing is overwritten: '
-                                   f'choose another --output, or remove it first (rm -r {folder}).')
-        yield before.get('finished') is True
+        other, finished = list(_differences(before, plan)), before.get('finished') is True
+        changed = other == [RESIZED] and not finished
+        if other and not changed:
+            raise PreparationError(f'--output {folder} holds another preparation ({"; ".join(other)}) and nothing is '
+                                   'overwritten: choose another --output, or remove it first '
+                                   f'(rm -r {folder}).')
+        yield Before(finished, changed)
     finally:
         os.close(descriptor)
 
@@ -64,8 +80,7 @@ def _differences(before: Plan, plan: Plan) -> Iterator[str]:
     for name, value in plan.items():
         if before.get(name) == value or (name == 'sizes' and before.get('format', 1) == 1):  # which had none
             continue
-        yield {'names': 'other files', 'sizes': 'files of other sizes'}.get(
-            name, f'{name} is {before.get(name)!r}, not {value!r}')
+        yield {'names': 'other files', 'sizes': RESIZED}.get(name, f'{name} is {before.get(name)!r}, not {value!r}')
 
 
 def mark(folder: Path, plan: Plan, finished: bool) -> None:

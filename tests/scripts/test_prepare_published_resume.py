@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 
 import lmdb
-import numpy as np
 import paired_work
 import pytest
 from paired_command import main
@@ -146,18 +145,22 @@ def test_another_preparation_is_refused(tmp_path: Path, capsys: pytest.CaptureFi
     assert len(read_lmdb(tmp_path / 'out/train/lq.lmdb')) == 6
 
 
-def test_other_images_of_the_same_names_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_images_of_the_same_names_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
     """Rain200L and Rain200H have the same names and numbers of files."""
     source = miniatures()['ITS'].write(tmp_path / 'in')
     assert run(source, tmp_path / 'out') == 0
     marker = tmp_path / 'out/train/preparation.json'
     before = read_lmdb(tmp_path / 'out/train/lq.lmdb')
     changed = source / 'hazy' / '1_1_0.91.png'
-    Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(changed)
-    for finished in (True, False):
+    with Image.open(changed) as image:
+        black = Image.new('RGB', image.size)
+    black.save(changed)
+    for finished, said in ((True, 'holds another preparation (files of other sizes) and'), (False, 'is damaged')):
         marker.write_text(json.dumps({**json.loads(marker.read_text()), 'finished': finished}))
+        monkeypatch.setattr('paired_verify.SAMPLE', 0)  # all are compared where sizes have changed
         assert run(source, tmp_path / 'out') == 2
-        assert 'holds another preparation (files of other sizes) and' in capsys.readouterr().err
+        assert said in capsys.readouterr().err
     assert read_lmdb(tmp_path / 'out/train/lq.lmdb').keys() == before.keys()
     first = {key: value for key, value in json.loads(marker.read_text()).items() if key not in ('format', 'sizes')}
     marker.write_text(json.dumps({**first, 'finished': True}))  # as the first version wrote it
