@@ -92,7 +92,7 @@ def _parse(train: Mapping[str, Any], flat: Mapping[str, Any]) -> ContrastConfig:
     raise_if_any(problems)
     raise_if_any(unused_history(parsed[0], history, f'train.{HISTORY_KEY}'))
     loss, total = parsed[0], train.get('total_iter')
-    raise_if_any((*_never_acts(parsed[1], total), *_over_at_once(loss, parsed[1])))
+    raise_if_any(never_acts(loss, parsed[1], total))
     history = parsed[1].within(total, f'train.{HISTORY_KEY}')
     return ContrastConfig(loss, history, notes=(*notes, *_late(loss, history, total)))
 
@@ -119,30 +119,30 @@ def _without_flat(block: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in block.items() if name not in FLAT_NAMES}
 
 
-def _over_at_once(loss: LossOptions, history: HistoryOptions) -> Iterator[str]:
-    """Yield why the term would be 0 in all iterations in which it acts."""
-    end, first = getattr(loss, 'margin_decay_iter', None), _first_iteration(history)
-    if end is not None and end <= first and history.uncertainty is None:
-        yield (f'train.{SPN_KEY}.margin_decay_iter: received {end}, counted from the beginning of training, but the '
-               f'term acts at iteration {first} first (start_iter {history.start_iter}, interval {history.interval}), '
-               f'where the margin is 0 already. Give more than {first}, or a smaller train.{HISTORY_KEY}.start_iter')
+def never_acts(loss: LossOptions, history: HistoryOptions, total: Any, spn: str = f'train.{SPN_KEY}',
+               block: str = f'train.{HISTORY_KEY}', end: str = 'train.total_iter') -> Iterator[str]:
+    """Yield why the term would not act, or be 0, in every iteration of the run.
 
-
-def _first_iteration(history: HistoryOptions) -> int:
-    return (history.start_iter // history.interval + 1) * history.interval
-
-
-def _never_acts(history: HistoryOptions, total_iter: Any) -> Iterator[str]:
-    """Yield why the term would not act in any iteration of the run."""
-    if not isinstance(total_iter, int):
-        return
-    first = _first_iteration(history)
-    if history.start_iter >= total_iter:
-        yield (f'train.{HISTORY_KEY}.start_iter: received {history.start_iter}, but training ends at train.total_iter '
-               f'{total_iter}, so the term would never act. Use a smaller start_iter, or remove train.{SPN_KEY}')
-    elif first > total_iter:
-        yield (f'train.{HISTORY_KEY}.interval: received {history.interval}, so the term would act at iteration {first} '
-               f'first, but training ends at train.total_iter {total_iter}. Use a smaller interval')
+    Args:
+        loss (LossOptions): Of the term.
+        history (HistoryOptions): When it acts.
+        total (Any): Iterations of the run; what is no integer is left to the toolbox.
+        spn (str): Option path of the loss. Default: that of BasicSR's option files, as the following ones.
+        block (str): Option path of the history.
+        end (str): What the length of the run is called.
+    """
+    first = (history.start_iter // history.interval + 1) * history.interval
+    if isinstance(total, int) and history.start_iter >= total:
+        yield (f'{block}.start_iter: received {history.start_iter}, but training ends at {end} {total}, so the term '
+               f'would never act. Use a smaller start_iter, or remove {spn}')
+    elif isinstance(total, int) and first > total:
+        yield (f'{block}.interval: received {history.interval}, so the term would act at iteration {first} first, but '
+               f'training ends at {end} {total}. Use a smaller interval')
+    over = getattr(loss, 'margin_decay_iter', None)
+    if over is not None and over <= first and history.uncertainty is None:
+        yield (f'{spn}.margin_decay_iter: received {over}, counted from the beginning of training, but the term acts '
+               f'at iteration {first} first (start_iter {history.start_iter}, interval {history.interval}), where the '
+               f'margin is 0 already. Give more than {first}, or a smaller {block}.start_iter')
 
 
 def _normalised(history: HistoryOptions, datasets: Any) -> Iterator[str]:

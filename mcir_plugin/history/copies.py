@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -23,15 +24,17 @@ def bare_network(network: nn.Module) -> nn.Module:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Run a block under a seed of its own and leave the random states of PyTorch's CPU and of Python as they were."""
-    states = torch.get_rng_state(), random.getstate()
+    """Run a block under a seed of its own; the random states of PyTorch's CPU, NumPy and Python stay as they were."""
+    states = torch.get_rng_state(), random.getstate(), np.random.get_state()
     try:
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs as well
         random.seed(seed)
+        np.random.seed(seed % 2**32)
         yield
     finally:
         torch.set_rng_state(states[0])
         random.setstate(states[1])
+        np.random.set_state(states[2])
 
 
 def fresh_copy(network: nn.Module, factory: Callable[[], nn.Module] | None, seed: int) -> nn.Module:
@@ -48,7 +51,8 @@ def fresh_copy(network: nn.Module, factory: Callable[[], nn.Module] | None, seed
         ValueError: If the factory builds something else.
     """
     with seeded(seed):
-        fresh = _deep_copy(network) if factory is None else factory()
+        # on the CPU, whose generator is seeded: a GPU's differs between ranks and belongs to the run
+        fresh = _deep_copy(network).cpu() if factory is None else factory()
         if factory is None:
             for module in fresh.modules():
                 if hasattr(module, 'reset_parameters'):

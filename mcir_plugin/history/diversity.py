@@ -76,7 +76,8 @@ class Diversity(RefreshRule):
     def due(self, step: int, residual: float | None = None) -> list[int]:
         """Return the oldest position if the copies are too much alike or ``max_iter`` iterations have passed."""
         alike = False
-        if self.scored >= self.window and all(self.counts):
+        # restored sums are numbers: the next scored step says where to compute with them
+        if self.scored >= self.window and all(self.counts) and any(isinstance(total, Tensor) for total in self.sums):
             self.latest = self._diversity()
             alike = self.latest < self.threshold
             self._new_window()
@@ -107,7 +108,7 @@ class Diversity(RefreshRule):
         self.sums: list[Tensor | float] = [0.0] * self.num_negatives
 
     def _diversity(self) -> float:
-        like = next(total for total in self.sums if isinstance(total, Tensor))  # restored sums are numbers
+        like = next(total for total in self.sums if isinstance(total, Tensor))
         sums = torch.stack([total if isinstance(total, Tensor) else like.new_tensor(total) for total in self.sums])
         means = reduce_mean(sums / sums.new_tensor(self.counts)).tolist()
         return 1 - min(means) / max(means) if max(means) > 0 else 0.0

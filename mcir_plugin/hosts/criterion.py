@@ -36,7 +36,8 @@ class Capture:
     def __init__(self, network: nn.Module) -> None:
         self.active = False
         self.calls: list[Call] = []
-        self._copied: set[Path] = set()  # outputs whose processed copies have been compared with them
+        self._asked = 0  # how often in this step
+        self._copied: set[tuple[int, Path]] = set()  # which question was about a processed copy of which output
         self._handle = network.register_forward_hook(self._remember, with_kwargs=True)
 
     def detach(self) -> None:
@@ -46,20 +47,23 @@ class Capture:
     def clear(self) -> None:
         """Forget the calls, so that neither inputs nor graphs stay alive between steps."""
         self.calls.clear()
+        self._asked = 0
 
     def find(self, pred: Tensor) -> tuple[Call, Select] | None:
         """Return the call that made ``pred``, and what picks the same from a negative's output; None if none did.
 
         ``pred`` is an output itself, a view of one (a frame, a flattened video, a transposed image), which is taken of
-        the negatives as well, or a copy of one in another precision or clamped.
+        the negatives as well, or a copy of one in another precision or clamped. A copy is compared once; afterwards the
+        same question of a step (the second, say) is taken for the same.
         """
+        self._asked += 1
         outputs = [(call, path, leaf) for call in reversed(self.calls) for path, leaf in leaves(call.output)]
         for call, path, leaf in outputs:
             if (view := view_of(leaf, pred)) is not None:
                 return call, partial(_pick, path=path, view=view)
         for call, path, leaf in outputs:
-            if leaf.shape == pred.shape and (path in self._copied or is_copy_of(leaf, pred)):
-                self._copied.add(path)
+            if leaf.shape == pred.shape and ((self._asked, path) in self._copied or is_copy_of(leaf, pred)):
+                self._copied.add((self._asked, path))
                 return call, partial(_pick, path=path)
         return None
 

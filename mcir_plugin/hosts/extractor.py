@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from mcir_plugin.config import LossOptions
+from mcir_plugin.history.copies import seeded
 from mcir_plugin.hosts.state_dicts import differences
 from mcir_plugin.losses import FeatureWeightsError, NetworkFeatures
 from mcir_plugin.losses.vgg_weights import load_weights, random_seed
@@ -63,8 +63,7 @@ def describe(spn: LossOptions) -> str:
 def _built(options: Mapping[str, Any], weights: str, build: Build) -> nn.Module:
     """Build a network without drawing from the random numbers of the run."""
     seed = random_seed(weights)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed or 0)
+    with seeded(seed or 0):
         network = build(dict(options))
     if seed is None:
         _load(network, Path(weights).expanduser())

@@ -27,12 +27,27 @@ def gradient_ratio(term: Tensor, reference: Tensor, pred: Tensor) -> Tensor:
     if not reference.requires_grad:
         raise ValueError('reference must be the loss itself, with its graph; received a detached one, whose gradient '
                          'the term cannot be compared with.')
-    ours, = torch.autograd.grad(term, pred, retain_graph=True)
-    theirs, = torch.autograd.grad(reference.mean(), pred, retain_graph=True, allow_unused=True)
+    ours, theirs = (_gradient_norm(loss, pred) for loss in (term, reference.mean()))
     if theirs is None:
         raise ValueError('reference must be computed from pred; received a loss that does not depend on it.')
-    return _norm(ours) / _norm(theirs).clamp_min(torch.finfo(torch.float32).tiny)
+    return ours / theirs.clamp_min(torch.finfo(torch.float32).tiny)
 
 
-def _norm(gradient: Tensor) -> Tensor:
+def _gradient_norm(loss: Tensor, pred: Tensor) -> Tensor | None:
+    """Return |d loss / d pred|, None where the loss does not depend on it.
+
+    The gradient of a mean is about as large as one over the number of elements, which float16 does not hold: there it
+    is taken of so many times the loss, unless that is more than float16 holds (a sum instead of a mean).
+    """
+    plain = _norm(torch.autograd.grad(loss, pred, retain_graph=True, allow_unused=True)[0])
+    if plain is None or pred.dtype != torch.float16:
+        return plain
+    scale = float(pred.numel())
+    scaled = _norm(torch.autograd.grad(loss, pred, torch.full_like(loss, scale), retain_graph=True)[0]) / scale
+    return torch.where(torch.isfinite(scaled), scaled, plain)
+
+
+def _norm(gradient: Tensor | None) -> Tensor | None:
+    if gradient is None:
+        return None
     return torch.linalg.vector_norm(gradient, dtype=torch.promote_types(gradient.dtype, torch.float32)).float()

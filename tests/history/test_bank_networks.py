@@ -1,4 +1,5 @@
 """What kinds of network the history takes, and how its copies run."""
+import numpy as np
 import pytest
 import torch
 from history_networks import Compiled, Locked, Mixed, values, walk
@@ -19,6 +20,24 @@ def test_wrappers_are_seen_through(wrap):
     walk(network, torch.Generator().manual_seed(0))
     bank.update(1)
     assert torch.equal(bank.copies[0].conv.weight, network.conv.weight)
+
+
+def test_first_copies_are_drawn_on_the_cpu_and_nothing_of_the_run_is_drawn():
+    """On a GPU a layer would draw from that GPU's generator, which differs between ranks."""
+    drawn_on = []
+
+    class Layer(nn.Linear):
+        def reset_parameters(self):
+            drawn_on.append(self.weight.device.type)
+            nn.init.constant_(self.weight, float(np.random.rand()))
+            nn.init.zeros_(self.bias)
+
+    with pytest.raises(NotImplementedError, match='meta tensor'):  # nothing to move: a copy does go to the CPU first
+        HistoryBank(Layer(2, 2).to('meta'))
+    network, state = Layer(2, 2), np.random.get_state()[1].tolist()
+    first = [HistoryBank(network, 1, init_noise=1.0, seed=3).copies[0].weight for _ in range(2)]
+    assert torch.equal(*first) and set(drawn_on) == {'cpu'}
+    assert np.random.get_state()[1].tolist() == state
 
 
 def test_network_that_cannot_be_copied_needs_a_factory():

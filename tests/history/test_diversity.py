@@ -58,6 +58,17 @@ def test_against_a_naive_simulation(count, drawn_each, window, max_iter, interva
     assert early and len({k for _, k in refreshed}) == count
 
 
+def test_a_restored_window_waits_for_the_next_scored_step():
+    rule = Diversity((0.1, 0.1), window=100)
+    for _ in range(80):
+        rule.observe((0, 1), torch.tensor([0.5, 0.5]))
+    resumed = Diversity((0.1, 0.1), window=50)
+    resumed.load_state_dict(rule.state_dict())
+    assert resumed.due(81) == []  # nothing was scored in this iteration
+    resumed.observe((0, 1), torch.tensor([0.5, 0.5]))
+    assert resumed.due(82) == [0]
+
+
 def test_threshold_and_scale():
     """Distances 0.9 and 1: diversity 0.1, whatever their unit."""
     for threshold, unit, expected in ((0.11, 1, [0]), (0.09, 1, []), (0.11, 1e-6, [0]), (0.09, 1e6, [])):

@@ -79,3 +79,15 @@ def test_capture_finds_the_call_and_forgets_between_steps():
     assert capture.find(outputs[0].flip(-1)) is None and capture.find(torch.rand(1, 3, 9, 9)) is None
     capture.clear()
     assert capture.find(outputs[0]) is None
+
+
+def test_another_image_is_not_taken_for_the_copy_that_was_compared_before():
+    """Asked about something else first in every step, then about a clamped output: the latter is what is paired."""
+    network = nn.Conv2d(3, 3, 1)
+    capture = Capture(network)
+    capture.active = True
+    for _ in range(3):
+        output = network(torch.rand(1, 3, 4, 4))
+        assert capture.find(torch.rand(1, 3, 4, 4)) is None
+        assert capture.find(output.clamp(0.1, 0.9)) is not None
+        capture.clear()

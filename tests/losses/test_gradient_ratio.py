@@ -42,3 +42,17 @@ def test_reads_no_number():
     with Operations() as operations:
         gradient_ratio(term, loss, pred)
     assert operations.names and not set(operations.names) & Operations.READING
+
+
+@pytest.mark.parametrize('loss', [lambda x: (x**2).mean(), lambda x: x.abs().mean(), lambda x: (x**2).sum()],
+                         ids=['mse', 'l1', 'sum'])
+def test_float16_outputs_have_the_ratio_of_float32(loss):
+    """The gradient of a mean over so many elements is less than float16 holds, that of a sum times so many is more."""
+    torch.manual_seed(0)
+    pull = torch.rand(4, 3, 128, 128)
+    ratios = []
+    for dtype in (torch.float32, torch.float16):
+        pred = (0.05 * torch.rand(4, 3, 128, 128, generator=torch.Generator().manual_seed(1))).to(dtype)
+        pred.requires_grad_()
+        ratios.append(gradient_ratio((pull * pred.float()).mean(), loss(pred.float()), pred).item())
+    assert ratios[1] == pytest.approx(ratios[0], rel=5e-3)

@@ -37,7 +37,8 @@ def blamed(opt: Mapping[str, Any]) -> Iterator[None]:
             with explained(where):
                 build_network(block)
         for where, block in find(before, 'train.*_opt'):
-            if isinstance(block, Mapping) and lookup(LOSS_REGISTRY, block.get('type')):
+            # with an extractor of its own, a loss is built by its host
+            if isinstance(block, Mapping) and lookup(LOSS_REGISTRY, block.get('type')) and not block.get('extractor'):
                 with explained(where):
                     build_loss(block)
         with explained(f'model_type {opt["model_type"]}'):

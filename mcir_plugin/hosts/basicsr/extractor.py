@@ -10,6 +10,7 @@ from torch import nn
 
 from mcir_plugin.config import ConfigError, LossOptions
 from mcir_plugin.config.errors import raise_if_any
+from mcir_plugin.history.copies import seeded
 from mcir_plugin.hosts import extractor
 from mcir_plugin.hosts.basicsr.lookup import lookup, misfits
 from mcir_plugin.losses import NetworkFeatures
@@ -55,7 +56,8 @@ def require_extractor(spn: LossOptions, opt: Mapping[str, Any]) -> str:
         if not isinstance(opt.get(key), Mapping):
             raise ConfigError(f'{WHERE}.name: received {name!r}, but the option file has no {key}. Use a model type '
                               'that trains a discriminator, or extractor: {type: network, ...}')
-        return _build(dict(opt[key]), key)
+        with seeded(0):  # the weights do not matter, and the run's random numbers are left alone
+            return _build(dict(opt[key]), key)
 
     return extractor.require_extractor(spn, _build, find)
 

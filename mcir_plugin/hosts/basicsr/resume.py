@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import wraps
@@ -64,10 +65,13 @@ class ResumableSampler(EnlargedSampler):
     """BasicSR's sampler, which a resumed run enters where it was left instead of at the start of the epoch."""
 
     _started = False  # the loop calls set_epoch before the first epoch; a prefetcher iterates once before that
+    _earlier: frozenset[threading.Thread] = frozenset()  # among them that prefetcher's, which may begin at any moment
 
     def set_epoch(self, epoch: int) -> None:
         """Begin an epoch."""
         super().set_epoch(epoch)
+        if not self._started:
+            self._earlier = frozenset(threading.enumerate()) - {threading.current_thread()}
         self._started = True
         DATA.epoch = epoch
 
@@ -75,7 +79,8 @@ class ResumableSampler(EnlargedSampler):
         """Yield this rank's indices, without those that were trained on before the interruption."""
         indices = self._independent() if getattr(self.dataset, 'sampling', None) == 'iid' else list(super().__iter__())
         indices = in_a_row(indices, getattr(self.dataset, 'crops_per_image', 1))
-        yield from indices[DATA.take() if self._started else 0:]
+        in_epoch = self._started and threading.current_thread() not in self._earlier
+        yield from indices[DATA.take() if in_epoch else 0:]
 
     def _independent(self) -> list[int]:
         """Draw every index anew from all images; like BasicSR's shuffling, from the number of the epoch alone."""

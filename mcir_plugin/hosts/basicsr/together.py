@@ -1,16 +1,20 @@
 """Options that are fine alone, but not together: what fails at the end of an epoch, a period, or a whole run."""
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any
 
 import torch
 
+from mcir_plugin.config import ConfigError, read_contrast
+
 
 def problems_together(opt: Mapping[str, Any]) -> list[str]:
     """Return combinations of options that would fail. Each option must be fine alone."""
-    return [*_patches(opt), *_prefetching(opt), *_periods(opt), *_logging(opt)]
+    return [*_patches(opt), *_prefetching(opt), *_periods(opt), *_logging(opt), *_generator_steps(opt)]
 
 
 def doubts_together(opt: Mapping[str, Any]) -> list[str]:
@@ -54,6 +58,20 @@ def _logging(opt: Mapping[str, Any]) -> Iterator[str]:
             yield 'logger.wandb.project: the package wandb is not installed. Install it, or write project: ~'
         if logger.get('use_tb_logger') is not True:
             yield 'logger.wandb.project: BasicSR sends TensorBoard logs to wandb. Write use_tb_logger: true'
+
+
+def _generator_steps(opt: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong where a GAN trains its generator in some iterations only, mostly those of the term."""
+    every, contrast = _train(opt).get('net_d_iters'), None
+    with suppress(ConfigError):  # what is wrong in the blocks is said elsewhere
+        contrast = read_contrast(opt)
+    if contrast is None or not isinstance(every, int) or every < 1:
+        return
+    common = math.gcd(every, contrast.history.interval)
+    if common > 1:
+        yield (f'train.history_opt.interval: received {contrast.history.interval}, but with train.net_d_iters {every} '
+               f'the generator is trained in every {every}th iteration only, so that the weight would be {common} '
+               f'times too large. Use an interval that has no divisor in common with {every}, such as 1')
 
 
 def _milestones(opt: Mapping[str, Any]) -> Iterator[str]:

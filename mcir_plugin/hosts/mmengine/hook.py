@@ -13,6 +13,8 @@ from mmengine.registry import MODELS as MMENGINE_MODELS
 from torch import Tensor, nn
 
 from mcir_plugin.config import ConfigError, HistoryOptions
+from mcir_plugin.config.contrast import never_acts
+from mcir_plugin.config.errors import raise_if_any
 from mcir_plugin.contrast import ContrastTerm
 from mcir_plugin.hosts.criterion import StepContrast
 from mcir_plugin.hosts.extractor import build_extractor
@@ -219,9 +221,7 @@ class HistoryNegativeHook(Hook):
         """Return the options of the history for the length of this training; refuse what would not act in it."""
         total = math.ceil(runner.max_iters / self.steps.accumulative_counts)
         history = self.config.history
-        if history.start_iter >= total:
-            raise ConfigError(f'{WHERE}.history.start_iter: received {history.start_iter}, but training ends after '
-                              f'{total} steps, so the term would never act. Use a smaller start_iter')
+        raise_if_any(never_acts(self.config.spn, history, total, f'{WHERE}.spn', f'{WHERE}.history', 'step'))
         if history.weight_schedule['type'] == 'lr' and not runner.param_schedulers:
             raise ConfigError(f'{WHERE}.history.weight_schedule: lr has no effect, since the learning rate does not '
                               'change. Give the runner a param_scheduler, or use linear or cosine')

@@ -1,4 +1,5 @@
 """``spn_opt.extractor`` through BasicSR's loop: the discriminator of a GAN as it is in each step, and a frozen one."""
+import random
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,10 @@ import yaml
 from model_cases import GAN, adam
 
 from mcir_plugin.cli import main
+from mcir_plugin.config import read_contrast
+from mcir_plugin.errors import McirError
+from mcir_plugin.hosts.basicsr.blame import blamed
+from mcir_plugin.hosts.basicsr.extractor import require_extractor
 
 CRITIC = {'type': 'UNetDiscriminatorSN', 'num_in_ch': 3, 'num_feat': 4}
 LAYERS = {'conv1': 0.5, 'conv2': 0.5}
@@ -55,6 +60,21 @@ def test_live_discriminator_is_followed_and_left_alone(options, train, monkeypat
     opt = with_extractor(options(total_iter=3), 'live')
     opt['name'] = 'again'
     assert {name: values['l_spn'] for name, values in train(opt).lines().items()} == term_only
+
+
+@pytest.mark.parametrize('extractor', ['live', frozen('random:0')], ids=['live', 'frozen'])
+def test_looking_for_the_extractor_draws_nothing(extractor, options):
+    """With one seed a run starts from the same weights, whatever its loss."""
+    opt = with_extractor(options(), extractor)
+    before = torch.get_rng_state(), random.getstate()
+    require_extractor(read_contrast(opt).spn, opt)
+    assert torch.equal(torch.get_rng_state(), before[0]) and random.getstate() == before[1]
+
+
+def test_another_fault_is_not_blamed_on_the_extractor(options):
+    opt = with_extractor(options(), 'live')
+    with pytest.raises(McirError, match='model_type SRGANModel.*no such thing'), blamed(opt):
+        raise RuntimeError('no such thing')
 
 
 def test_frozen_discriminator_comes_from_the_file_of_a_run(options, train, tmp_path):

@@ -3,14 +3,17 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from torch.utils.data import TensorDataset
 
 from mcir_plugin.cli import main
+from mcir_plugin.hosts.basicsr import resume
 from mcir_plugin.hosts.basicsr.resume import KEY
 
 RANDOM_DRAW = {'update_iter': [2, 3], 'negatives_per_iter': 1}
@@ -140,3 +143,28 @@ def test_files_stay_loadable_by_stock_basicsr(options, train):
     state = run.state(4)
     assert {'epoch', 'iter', 'optimizers', 'schedulers'} < set(state)
     torch.optim.Adam(network.parameters()).load_state_dict(state['optimizers'][0])
+
+
+def test_the_place_in_the_epoch_is_for_the_epoch_and_not_for_an_earlier_thread(monkeypatch):
+    """BasicSR's CPU prefetcher makes an iterator that nobody reads, in a thread that may come late."""
+    monkeypatch.setattr(resume.DATA, 'pending', {'samples': 3, 'random': resume.random_state()})
+    sampler = resume.ResumableSampler(TensorDataset(torch.arange(10)), 1, 0, 1)
+    go, taken = threading.Event(), {}
+
+    def read(name):
+        taken[name] = len(list(sampler))
+
+    def late():
+        go.wait()
+        read('late')
+
+    thread = threading.Thread(target=late)
+    thread.start()
+    sampler.set_epoch(0)
+    go.set()
+    thread.join()
+    reader = threading.Thread(target=read, args=('epoch', ))
+    reader.start()
+    reader.join()
+    read('next')
+    assert taken == {'late': 10, 'epoch': 7, 'next': 10}

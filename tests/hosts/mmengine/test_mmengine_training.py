@@ -224,7 +224,8 @@ def test_warns_when_the_named_loss_is_never_asked(config, train):
     ({'losses': 'pixel_los'}, {}, r"losses: received 'pixel_los'.*did you mean pixel_loss"),
     ({}, {'pixel_loss': None}, 'pixel_loss of RestorationModel is None'),
     ({'network': 'pixel_loss'}, {}, 'no optimizer trains a parameter of this MeanL1'),
-    ({'history': {'start_iter': 6}}, {}, 'start_iter: received 6, but training ends after 6 steps'),
+    ({'history': {'start_iter': 6}}, {}, 'history.start_iter: received 6, but training ends at step 6'),
+    ({'history': {'interval': 7}}, {}, 'history.interval: received 7, so the term would act at iteration 7 first'),
     ({'priority': 'LOWEST'}, {}, 'must come before CheckpointHook'),
 ])
 def test_faults_that_show_when_training_starts(config, build, hook, model, message):
