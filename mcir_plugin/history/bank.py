@@ -12,7 +12,7 @@ from mcir_plugin.formats import require_readable
 from mcir_plugin.history.copies import average, bare_network, first_copy, fresh_copy
 from mcir_plugin.history.degrade import Degrade, build_degrade
 from mcir_plugin.history.draw import Draw
-from mcir_plugin.history.refresh import build_refresh
+from mcir_plugin.history.refresh import Periodic, build_refresh
 from mcir_plugin.history.residual import residual_std
 from mcir_plugin.history.rule import RefreshRule, reduce_mean
 from mcir_plugin.history.running import Running
@@ -74,11 +74,15 @@ class HistoryBank(nn.Module):
             raise ValueError(f'init_noise must be in [0, 1]; received {init_noise}.')
         self._network = (bare_network(network), )  # in a tuple: it is not a submodule of its own history
         self.degrade = build_degrade(degrade, num_negatives, seed)
+        given = update_iter
         update_iter = update_iter if update_iter is not None else 1000 if self.degrade else (100, 200, 500, 1000)
         if self.degrade:
             _require_one_copy(update_iter, negatives_per_iter, refresh)
             num_negatives = None if isinstance(refresh, RefreshRule) else 1
         self.refresh = build_refresh(refresh, update_iter, decay, num_negatives)
+        if given and not isinstance(self.refresh, Periodic):
+            raise ValueError(f'update_iter ({given}) has no effect with {type(self.refresh).__name__}, which has no '
+                             'intervals: leave it out.')
         self.draw = Draw(self.num_negatives, negatives_per_iter, seed)
         self.drawn: tuple[int, ...] = ()
         self.restart(start_iter)

@@ -146,7 +146,11 @@ def build_refresh(refresh: str | Mapping[str, Any] | RefreshRule, update_iter: i
             raise ValueError(f'num_negatives ({num_negatives}) has no effect with refresh {name!r}, which has one '
                              f'negative per update_iter entry, here {len(intervals)}.')
         return rule(update_iter=intervals, decay=_per_negative(decay, rule.default_decay, len(intervals)), **params)
-    return rule(decay=_per_negative(decay, rule.default_decay, num_negatives or rule.default_copies), **params)
+    decays = _per_negative(decay, rule.default_decay, num_negatives or rule.default_copies)
+    if num_negatives not in (None, len(decays)):
+        raise ValueError(f'decay has {len(decays)} values, but num_negatives is {num_negatives}: give one per '
+                         'negative, or one number for all.')
+    return rule(decay=decays, **params)
 
 
 def _per_negative(decay: float | Sequence[float] | None, default: float, count: int) -> tuple[float, ...]:

@@ -146,6 +146,8 @@ def test_rules_by_name():
     ({'refresh': {'type': 'growing', 'max_iter': 10}}, 'max_iter'),
     ({'refresh': {'type': 'residual_std', 'threshold': 0}}, 'threshold'),
     ({'refresh': 'residual_std', 'decay': [2.0]}, 'decay'),
+    ({'refresh': 'residual_std', 'num_negatives': 4, 'decay': [0.1, 0.2]}, 'decay has 2 values, but num_negatives'),
+    ({'refresh': 'residual_std', 'update_iter': [5]}, r'update_iter \(\[5\]\) has no effect with ResidualStd'),
     ({'init_noise': 1.5}, 'init_noise'),
     ({'init_noise': -0.1}, 'init_noise'),
     ({'negatives_per_iter': 0}, 'negatives_per_iter'),

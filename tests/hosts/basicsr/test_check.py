@@ -328,6 +328,12 @@ def short_periods(opt: Options) -> tuple[str, list[str]]:
     return 'options', ['train.scheduler.periods: their sum is 6', 'total_iter 8']
 
 
+def rare_generator_steps(opt: Options) -> tuple[str, list[str]]:
+    opt['train'].update(net_d_iters=6, net_d_init_iters=0)
+    opt['train']['history_opt'] = {'interval': 4}
+    return 'options', ['train.history_opt.interval: received 4', 'every 6th iteration', '2 times too large']
+
+
 def odd_patch(opt: Options) -> tuple[str, list[str]]:
     train_set(opt)['gt_size'] = 33
     return 'options', ['datasets.train.gt_size: received 33, must be a multiple of scale (2)']
@@ -427,7 +433,8 @@ FAULTS = [
     missing_folder, file_for_folder, stock_list, keys_differ, key_not_in_database, truncated_png, broken_jpeg, no_image,
     blank_line, wrong_scale, patch_too_large, no_database, garbage_database, folder_name, pretrained_missing,
     pretrained_of_other_network, pretrained_without_key, hostile_pickle, typo_in_own_block, text_for_number,
-    loop_options_missing, no_mapping, short_periods, odd_patch, prefetch_on_gpu, strange_phase, import_missing,
+    loop_options_missing, no_mapping, short_periods, rare_generator_steps, odd_patch,
+    prefetch_on_gpu, strange_phase, import_missing,
     unknown_arch, unknown_loss, wrong_arguments, wrong_value, wrong_metric, metric_of_no_use, no_scale, nothing_to_join,
     batch_larger_than_epoch, network_of_other_scale, patch_too_small_for_extractor, losses_not_finite,
 ]
