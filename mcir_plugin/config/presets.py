@@ -26,6 +26,7 @@ _RELEASE = 'release of MCIR'
 _DCKD = 'DCKD (AAAI 2025)'
 _DCKD_RELEASE = 'release of DCKD'
 _SEC = 'SEC-Depth (AAAI 2026)'
+_AT_LESS_COST = 'no measurable difference from paper at a fraction of its cost, see docs/evidence'
 _NOISE = {'type': 'noise', 'noise_sigma': (1., 30.), 'gray_prob': 0.5, 'with_input': True, 'clip': True}
 
 PRESETS: dict[str, dict[str, Value]] = {
@@ -38,6 +39,13 @@ PRESETS: dict[str, dict[str, Value]] = {
         'interval': Value(1, PUBLISHED, _PAPER),
         'start_iter': Value(0, PUBLISHED, _PAPER),
         'warmup_iter': Value(0, PUBLISHED, _PAPER),
+    },
+    'light': {
+        'update_iter': Value((100, 200, 500, 1000), PUBLISHED, _PAPER),
+        'decay': Value(0.1, PUBLISHED, _PAPER),
+        'init_noise': Value(0.1, PUBLISHED, _PAPER),
+        'negatives_per_iter': Value(1, OURS, _AT_LESS_COST),
+        'interval': Value(10, OURS, _AT_LESS_COST),
     },
     'paper_adaptive': {
         'refresh': Value({'type': 'residual_std', 'threshold': 0.022}, PUBLISHED, _RELEASE),

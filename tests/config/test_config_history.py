@@ -94,6 +94,7 @@ def test_preset_paper_is_the_default():
 
 def test_preset_of_the_adaptive_rule_is_what_its_name_gives():
     assert replace(history(preset='paper_adaptive'), preset=None) == history(refresh='residual_std')
+    assert replace(history(preset='light'), preset=None) == history(negatives_per_iter=1, interval=10)
 
 
 @pytest.mark.parametrize(('preset', 'expected'), [
