@@ -17,7 +17,7 @@ import torch
 import yaml
 
 from mcir_plugin.cli import main
-from mcir_plugin.config import read_contrast
+from mcir_plugin.config import load_options, read_contrast
 from mcir_plugin.history import Schedule
 from mcir_plugin.hosts.basicsr.check.plan import kept_checkpoints
 
@@ -472,6 +472,16 @@ def test_fault_is_named(own, check, tmp_path, fault):
     assert '[SKIPPED] plan' in verdict.text
     assert 'Traceback' not in verdict.text + verdict.errors
     assert tree(tmp_path) == before
+
+
+def test_option_file_of_a_test_is_one_problem(check, options):
+    path = Path(__file__).parents[3] / 'options/test/NAFNet/NAFNet-w32_GoPro.yml'
+    verdict = check(load_options(path))
+    assert verdict.status == 2 and verdict.last == 'check: 1 problem'
+    assert 'it is one of `basicsr test`' in verdict.text and 'run `basicsr test -opt`' in verdict.text
+    torn = options()
+    del torn['train']
+    assert 'train: the block is missing' in check(torn).text  # a file of a training, which lacks something
 
 
 def test_faults_of_several_stages_are_named_together(own, check):
