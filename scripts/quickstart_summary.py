@@ -159,7 +159,7 @@ def places(opt: dict[str, Any], experiment: Path) -> str:
 
 def about_extractor(opt: dict[str, Any], opt_file: str) -> str:
     """What the features of the SPN loss were, if they were not VGG's, and how to have these."""
-    source = str(opt['train'].get('spn_opt', {}).get('vgg_weights'))
+    source = str((opt['train'].get('spn_opt') or {}).get('vgg_weights'))  # spn_opt: ~ turns the term off
     if not source.startswith('random:'):
         return ''
     return (f'\nThe features of the SPN loss came from a VGG16 with random weights ({source}), since nothing was '

@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
     rest = arguments[arguments.index(command) + 1:]
     try:
         with plain_checkpoints():
-            return _runner(command)([_long(a) for a in rest]) or 0
+            return _runner(command)(rest) or 0
     except McirError as error:
         print(f'basicsr {command}: {error}', file=sys.stderr)
         return 2
@@ -107,7 +107,3 @@ def plain_checkpoints() -> Iterator[None]:
         yield
     finally:
         os.environ.pop(SAFE_LOADING, None)
-
-
-def _long(argument: str) -> str:
-    return '-opt' if argument == '--opt' else argument

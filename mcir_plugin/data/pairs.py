@@ -1,6 +1,7 @@
 """All pairs of one data set, or one error about those that cannot be formed."""
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,8 @@ from mcir_plugin.errors import McirError
 SHOWN = 5  # so many offenders are named
 COMMON_RULES = ('same_name', 'prefix(_)', 'prefix(-)', '{}x2 -> {}', '{}x4 -> {}', 'rain-{} -> norain-{}',
                 '{}_rain -> {}_clean')
+ONE_FOLDER = ('Where inputs and ground truths lie in one folder, list the pairs in a pair_list, or sort them into two '
+              'folders (scripts/data_preparation does it for published sets)')
 
 
 class PairError(McirError, ValueError):
@@ -41,13 +44,14 @@ def form_pairs(lq: Listing, gt: Listing, rule: PairRule | None, pair_list: str |
         allow_unused_gt (bool): Ground truths without an input are no error. Default: False.
 
     Raises:
-        PairError: Inputs without a ground truth, ground truths without an input, or a line of the list that names no
-            pair: one error with the counts, the folders and the first names.
+        PairError: Inputs without a ground truth, ground truths without an input, inputs that the rule makes their own
+            ground truth, or a line of the list that names no pair: one error with the counts, the folders and the
+            first names.
     """
     if pair_list:
         return _listed_pairs(lq, gt, pair_list, where)
     wanted = {name: rule.partner(name) for name in lq.places}
-    problems = list(_without_partner(lq, gt, rule, wanted))
+    problems = list(_without_partner(lq, gt, rule, wanted)) or list(_with_themselves(lq, gt, rule, wanted))
     used = set(wanted.values())
     unused = [name for name in gt.places if name not in used]
     if unused and not (problems or allow_unused_gt):  # misread names leave ground truths over as well
@@ -74,12 +78,32 @@ def _without_partner(lq: Listing, gt: Listing, rule: PairRule, wanted: dict[str,
 
 
 def _suggestions(lq: Listing, gt: Listing) -> Iterator[str]:
-    """Name a common rule that gives every input a ground truth, if there is one."""
+    """Name a common rule that gives every input a ground truth other than itself, if there is one."""
     for text in COMMON_RULES:
         rule = read_rule(text)
-        if all(rule.partner(name) in gt.places for name in lq.places):
+        wanted = {name: rule.partner(name) for name in lq.places}
+        if all(partner in gt.places for partner in wanted.values()) and not _own_truths(lq, gt, wanted):
             yield f"With pair_by: '{text}' every input would have one"
             return
+    if os.path.realpath(lq.folder) == os.path.realpath(gt.folder):
+        yield ONE_FOLDER
+
+
+def _with_themselves(lq: Listing, gt: Listing, rule: PairRule, wanted: dict[str, str]) -> Iterator[str]:
+    own = _own_truths(lq, gt, wanted)
+    if own:
+        yield (f'pair_by {rule.text} makes {len(own)} of {len(lq.places)} images in dataroot_lq ({lq.folder}) their '
+               f'own ground truth in dataroot_gt ({gt.folder}): {_first(lq.places[name] for name in own)}. '
+               f'{ONE_FOLDER}')
+
+
+def _own_truths(lq: Listing, gt: Listing, wanted: dict[str, str]) -> list[str]:
+    """Return the inputs whose ground truth is the same file, which happens where one folder lies in the other."""
+    roots = lq_root, gt_root = [os.path.realpath(listing.folder) for listing in (lq, gt)]
+    if os.path.commonpath(roots) not in roots:
+        return []
+    return [name for name, partner in wanted.items()
+            if os.path.join(lq_root, lq.places[name]) == os.path.join(gt_root, gt.places[partner])]
 
 
 def _listed_pairs(lq: Listing, gt: Listing, pair_list: str, where: str) -> list[Pair]:

@@ -125,4 +125,7 @@ def _clamped(img: Image) -> Image:
 
 def _multiple_of_4(img: Image) -> Image:
     height, width = (side // 4 * 4 for side in img.shape[:2])
+    if not height or not width:
+        raise ValueError('sides are cropped to multiples of 4 pixels, of which nothing is left; received an image of '
+                         f'{img.shape[0]}x{img.shape[1]}.')
     return img[:height, :width]

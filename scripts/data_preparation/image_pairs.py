@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from lmdb_writer import PNG_COMPRESSION, EncodedImage
 from new_folder import PreparationError
-from PIL import Image
+from PIL import ExifTags, Image
 
 from mcir_plugin.data import IMAGE_SUFFIXES, image_key
 
@@ -121,12 +121,20 @@ def lmdb_key(name: Path) -> str:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """(height, width) in pixels from the file's header. Raises PreparationError if it is no image."""
+    """(height, width) in pixels of the upright image, from the file's header. PreparationError if it is no image."""
     try:
         with Image.open(path) as image:
-            return image.height, image.width
+            if not _lies(image):
+                return image.height, image.width
     except Exception as error:
         raise PreparationError(f'cannot be read as an image ({error})') from error
+    return read_image(path).shape[:2]  # which formats are turned depends on the version of OpenCV
+
+
+def _lies(image: Image.Image) -> bool:
+    if image.format == 'PNG' and 'exif' not in image.info:
+        return False  # Pillow would decode it to look behind the pixels
+    return image.getexif().get(ExifTags.Base.Orientation) in range(5, 9)
 
 
 def read_image(path: Path) -> np.ndarray:

@@ -123,6 +123,8 @@ def _listing(folder: Path, files: str) -> Listing:
 
 
 def _ruled(layout: Layout, lq: Listing, gt: Listing, what: str, allow_partial: bool) -> list[Pair]:
+    if layout.halves:  # one file holds both
+        return [Pair(name, name) for name in lq.places]
     try:
         pairs = form_pairs(lq, gt, read_rule(layout.pair_by), where=what, allow_unused_gt=True)
     except PairError as error:

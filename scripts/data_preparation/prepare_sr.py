@@ -14,6 +14,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +25,7 @@ from image_pairs import PairPlan, basicsr_imresize, find_images, image_size, mak
 from lmdb_writer import EncodedImage, LmdbWriter
 from new_folder import PreparationError, new_folder, refuse_existing
 from tqdm import tqdm
-from worker_pool import REPAIR, raise_all, worker_pool
+from worker_pool import FEWER, REPAIR, raise_all, worker_pool
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def report(output: Path, images: int, pairs: int, plan: PairPlan) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command. Returns the exit code: 0, 2 for unfit input, 1 for a disk that does not take the output."""
+    """Runs the command. Returns the exit code: 0, 2 for unfit input, 1 if a disk or a process failed, 130 by Ctrl-C."""
     parsed = parse_arguments(arguments)
     try:
         plan = plan_from(parsed)
@@ -150,6 +151,12 @@ def main(arguments: list[str] | None = None) -> int:
     except PreparationError as error:
         print(f'prepare_sr: {error}', file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print('prepare_sr: stopped. Nothing is kept: run the same command to begin again.', file=sys.stderr)
+        return 130
+    except BrokenProcessPool as error:
+        print(f'prepare_sr: stopped: {error} Nothing is kept. {FEWER}', file=sys.stderr)
+        return 1
     except (OSError, lmdb.Error) as error:
         print(f'prepare_sr: cannot write {parsed.output}: {error}', file=sys.stderr)
         return 1

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +23,7 @@ import numpy as np
 from image_pairs import basicsr_imresize, bicubic_lr, find_images, read_image
 from new_folder import PreparationError, new_folder, refuse_existing
 from tqdm import tqdm
-from worker_pool import raise_all, worker_pool
+from worker_pool import FEWER, raise_all, worker_pool
 
 IMAGES = {'Set5': 5, 'Set14': 14, 'B100': 100, 'Urban100': 100, 'Manga109': 109}
 SCALES = (2, 3, 4)
@@ -83,7 +84,7 @@ def _save(folder: Path, key: str, image: np.ndarray) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command. Returns the exit code: 0, 2 for unfit input, 1 for a disk that does not take the output."""
+    """Runs the command. Returns the exit code: 0, 2 for unfit input, 1 if a disk or a process failed, 130 by Ctrl-C."""
     parsed = parse_arguments(arguments)
     try:
         if parsed.workers < 1:
@@ -101,6 +102,12 @@ def main(arguments: list[str] | None = None) -> int:
     except PreparationError as error:
         print(f'prepare_sr_benchmarks: {error}', file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print('prepare_sr_benchmarks: stopped. Nothing is kept: run the same command to begin again.', file=sys.stderr)
+        return 130
+    except BrokenProcessPool as error:
+        print(f'prepare_sr_benchmarks: stopped: {error} Nothing is kept. {FEWER}', file=sys.stderr)
+        return 1
     except OSError as error:
         print(f'prepare_sr_benchmarks: cannot write {parsed.output}: {error}', file=sys.stderr)
         return 1

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from new_folder import PreparationError
 
 SHOWN = 10  # so many names of unfit images are shown
 REPAIR = 'Repair them, or use --exclude NAME.'
+FEWER = 'If the system killed it for want of memory, use fewer --workers.'
 
 
 def raise_all(problems: list[str], total: int, remedy: str = REPAIR) -> None:
@@ -26,6 +28,7 @@ def raise_all(problems: list[str], total: int, remedy: str = REPAIR) -> None:
 def start_worker(with_torch: bool) -> None:
     """The parallel work is over images; each process uses one core, and ends with the command however that ends."""
     Thread(target=_end_with_parent, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the command answers it
     cv2.setNumThreads(1)
     if with_torch:
         import torch

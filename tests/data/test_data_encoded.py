@@ -1,9 +1,12 @@
 """What the bytes of an image tell, against what OpenCV makes of them."""
 from __future__ import annotations
 
+from io import BytesIO
+
 import cv2
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 
 from mcir_plugin.data.encoded import is_cut_off, read_header
 
@@ -29,6 +32,26 @@ def test_header_says_what_opencv_reads(suffix, sort):
     if suffix != '.tif':
         assert header.size == image.shape[:2] == read_header(content[:4096]).size
     assert header.oddity == ('16bit' if '16bit' in sort else sort if sort == 'grey' else '')
+
+
+def turned(kind: str, orientation: int, endian: str, **others: bytes) -> bytes:
+    """The image as a camera saves it that was held in this way."""
+    exif, file = Image.Exif(), BytesIO()
+    exif.endian = endian
+    exif[ExifTags.Base.Make], exif[ExifTags.Base.Orientation] = 'a camera', orientation
+    Image.fromarray(IMAGE).save(file, kind, exif=exif, **others)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize('endian', ['<', '>'])
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_size_is_that_of_the_image_turned_upright(orientation, endian):
+    content = turned('JPEG', orientation, endian, comment=b'before the Exif data')
+    shape = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR).shape
+    assert shape == ((35, 22, 3) if orientation > 4 else IMAGE.shape)
+    assert read_header(content) == (shape[:2], 8, 3)
+    png = read_header(turned('PNG', orientation, endian))  # is turned by newer versions of OpenCV
+    assert png == (None if orientation > 4 else IMAGE.shape[:2], 8, 3)
 
 
 @pytest.mark.parametrize('suffix', ['.png', '.jpg'])

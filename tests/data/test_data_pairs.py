@@ -53,6 +53,35 @@ def test_pairs_of_spa_data_from_its_list(tmp_path: Path) -> None:
     assert pairs[6] == ('real_world/002/002-2/002-2_0_0', 'real_world_gt/002/002_0_0')
 
 
+GOPRO = [f'GOPR0372_07_00/{kind}/{i:06d}.png' for kind in ('blur', 'sharp') for i in (1, 2)]
+
+
+@pytest.mark.parametrize('rule', ['prefix(_)', '{}/blur/{i} -> {}/sharp/{i}'])
+def test_no_rule_is_suggested_that_pairs_images_with_themselves(rule: str, tmp_path: Path) -> None:
+    tree = list_images(write(tmp_path / 'train', named(GOPRO)))
+    with pytest.raises(PairError) as caught:
+        form_pairs(tree, tree, read_rule(rule))
+    assert 'With pair_by' not in str(caught.value)
+    assert 'list the pairs in a pair_list' in str(caught.value)
+
+
+@pytest.mark.parametrize(('lq', 'gt'), [('train', 'train'), ('train', 'link'), ('train/GOPR0372_07_00', 'link')])
+def test_a_rule_that_pairs_images_with_themselves_is_refused(lq: str, gt: str, tmp_path: Path) -> None:
+    write(tmp_path / 'train', named(GOPRO))
+    (tmp_path / 'link').symlink_to(tmp_path / 'train')
+    rule = read_rule('same_name' if lq == 'train' else '{} -> GOPR0372_07_00/{}')
+    with pytest.raises(PairError, match=r'makes 4 of 4 images .* their own ground truth .*blur/000001.png.*pair_list'):
+        form_pairs(*(list_images(str(tmp_path / folder)) for folder in (lq, gt)), rule)
+
+
+def test_a_rule_within_one_folder_may_pair_different_images(tmp_path: Path) -> None:
+    write(tmp_path / 'all', named([f'{i}_rain.png' for i in (0, 1)] + ['clean/0_clean.png', 'clean/1_clean.png']))
+    lq = list_images(write(tmp_path / 'all/rain', named(['0_rain.png', '1_rain.png'])))
+    pairs = form_pairs(lq, list_images(str(tmp_path / 'all')), read_rule('{}_rain -> clean/{}_clean'),
+                       allow_unused_gt=True)
+    assert pairs == [('0_rain', 'clean/0_clean'), ('1_rain', 'clean/1_clean')]
+
+
 def test_names_with_blanks_are_listed_with_a_tab(tmp_path: Path) -> None:
     lq = list_images(write(tmp_path / 'lq', named(['my input.png'])))
     gt = list_images(write(tmp_path / 'gt', named(['my truth.png'])))

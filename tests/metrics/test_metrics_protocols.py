@@ -171,6 +171,9 @@ def test_images_of_one_channel(name):
     ('psnr_rgb_float', np.zeros((2, 20, 20, 3), np.int64), {}, 'compares float.*int64'),
     ('ssim_rgb_3d', np.zeros((2, 20, 20, 4), np.uint8), {}, r'\(20, 20, 4\)'),
     ('ssim_y_rounded', np.zeros((2, 10, 20, 3), np.uint8), {}, 'ssim_y_rounded: .*11x11.*10x20'),
+    ('psnr_luma_rounded', np.zeros((2, 3, 20, 3), np.uint8), {}, 'psnr_luma_rounded: .*multiples of 4.*3x20'),
+    ('psnr_luma_rounded', np.zeros((2, 20, 2, 1), np.uint8), {}, 'multiples of 4.*20x2'),
+    ('ssim_luma_uniform', np.zeros((2, 20, 3, 3), np.uint8), {}, 'ssim_luma_uniform: .*multiples of 4.*20x3'),
     ('psnr_y_rounded', np.zeros((2, 30, 20, 3), np.uint8), {'center_crop': 21}, 'center_crop is 21.*30x20'),
 ])
 def test_images_that_do_not_fit_are_refused(name, images, options, said):

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import prepare_sr
 import pytest
-from PIL import Image
+from image_pairs import image_size
+from PIL import ExifTags, Image
 from preparation_oracles import photo, read_lmdb
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -91,6 +92,16 @@ def test_small_images_are_counted_and_named_or_left_out(folder: Path, capsys: py
     assert prepare_sr.main(arguments) == 0
     assert 'Left out 2 of 3' in capsys.readouterr().out
     assert {key.partition('_')[0] for key in read_lmdb(folder / 'out' / 'HR_sub.lmdb')} == {'good'}
+
+
+@pytest.mark.parametrize('kind', ['jpeg', 'png', 'webp', 'tiff'])
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_sizes_are_those_of_images_turned_upright(kind: str, orientation: int, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    path = tmp_path / f'image.{kind}'
+    Image.fromarray(photo(20, 30, 0)).save(path, exif=exif)
+    assert image_size(path) == cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR).shape[:2]
 
 
 def test_only_small_images_is_an_error_even_when_skipped(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -110,3 +110,14 @@ def test_without_a_training_it_says_what_to_run(tmp_path: Path, monkeypatch: pyt
 
     assert quickstart_summary.main(['-opt', str(ROOT / 'options' / 'quickstart.yml')]) == 2
     assert 'net_g_latest.pth is missing: run basicsr train -opt' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('variant', ['none', 'spn', 'pcl'])
+def test_the_extractor_is_spoken_of_where_there_is_one(variant: str, monkeypatch: pytest.MonkeyPatch,
+                                                       toolbox: None) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / 'scripts'))
+    import quickstart_summary
+
+    path = str(ROOT / 'options' / 'comparison' / f'{variant}.yml')
+    said = quickstart_summary.about_extractor(quickstart_summary.load_options(path), path)
+    assert (said == '') == (variant == 'none')

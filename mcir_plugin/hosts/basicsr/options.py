@@ -49,7 +49,7 @@ RESOLVED: dict[str, Any] = {}  # the options of this run, as they were handed to
 def option_parser(prog: str | None = None) -> argparse.ArgumentParser:
     """Return a parser with BasicSR's flags, ``--local-rank`` in both spellings, and ``--import``."""
     parser = argparse.ArgumentParser(prog=prog, add_help=False)
-    parser.add_argument('-opt', required=True)
+    parser.add_argument('-opt', '--opt', required=True)
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
     parser.add_argument('--auto_resume', '--auto-resume', action='store_true')
     parser.add_argument('--debug', action='store_true')

@@ -17,6 +17,10 @@ from mcir_plugin.hosts.basicsr import host_options as known
 
 LARGEST = 10**7  # of whole numbers that a network takes: more would build it for hours
 OWN_BLOCKS = ('train.spn_opt.', 'train.history_opt.')  # read strictly by their own definitions
+FOR_TESTING = ('option file: it is one of `basicsr test`, without a train block and with data sets for testing only, '
+               'but `basicsr train` and `basicsr check` take those of a training. Give one with train, logger and '
+               'datasets.train; or run `basicsr test -opt` with this one, which looks at its options and its data '
+               'first and says what of the weights does not fit network_g')
 ROOTS = ('experiments_root', 'results_root')
 
 
@@ -27,6 +31,8 @@ def shape_problems(opt: Mapping[str, Any], is_train: bool = True) -> list[str]:
         opt (Mapping): The options of the whole run.
         is_train (bool): Training or testing. Default: True.
     """
+    if is_train and _is_for_testing(opt):
+        return [FOR_TESTING]
     return list(chain(_nameless(opt), _absent(opt, is_train), _no_mappings(opt), _unusable_labels(opt)))
 
 
@@ -60,6 +66,12 @@ def _nameless(value: Any, where: str = '') -> Iterator[str]:
             yield (f'{where or "option file"}: {show(key)} is used as the name of an option, but names are text. '
                    'Correct it, or put it in quotes')
         yield from _nameless(item, f'{where}.{key}' if where else str(key))
+
+
+def _is_for_testing(opt: Mapping[str, Any]) -> bool:
+    phases = opt.get('datasets')
+    return (opt.get('train') is None and isinstance(phases, Mapping) and len(phases) > 0
+            and all(str(phase).startswith(('test', 'val')) for phase in phases))
 
 
 def _absent(opt: Mapping[str, Any], is_train: bool) -> Iterator[str]:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -16,8 +17,9 @@ import torch
 import yaml
 
 from mcir_plugin.cli import main
-from mcir_plugin.config import read_contrast
+from mcir_plugin.config import load_options, read_contrast
 from mcir_plugin.history import Schedule
+from mcir_plugin.hosts.basicsr.check.plan import kept_checkpoints
 
 Options = dict[str, Any]
 SECONDS = r'(\d+\.\d{3}) s'
@@ -158,6 +160,30 @@ def test_plan_says_what_will_run(own, check, tmp_path):
                  'every 8 iterations on Pairs (8 images); psnr', 'joins: cri_pix (L1Loss)', '2 past copies of EDSR',
                  str(tmp_path / 'experiments' / 'debug_tiny'), 'a new run begins', 'BaseModel.get_optimizer'):
         assert said in plan
+
+
+@pytest.mark.parametrize('total', [1, 4, 9, 60])
+@pytest.mark.parametrize('every', [1, 2, 4, 5e0, 100])
+@pytest.mark.parametrize('keep', [{}, {'keep_last': 1}, {'keep_last': 3}, {'keep_last': 2, 'keep_every': 4},
+                                  {'keep_last': 1, 'keep_every': 6}, {'keep_last': 50, 'keep_every': 7}])
+def test_checkpoints_that_stay_are_counted(total, every, keep):
+    stay: list[int] = []
+    for iteration in range(1, total + 1):  # what training saves and deletes
+        if iteration % every == 0:
+            stay.append(iteration)
+            stay = [saved for saved in stay if saved in stay[-keep.get('keep_last', total):]
+                    or saved % keep.get('keep_every', total + 1) == 0]
+    opt = {'train': {'total_iter': total}, 'logger': {'save_checkpoint_freq': every, **keep}}
+    assert kept_checkpoints(opt) == len(stay) + 1  # and net_g_latest
+
+
+def test_room_is_needed_for_the_checkpoints_that_stay(options, check, monkeypatch):
+    opt = options(total_iter=40)
+    opt['logger'].update(save_checkpoint_freq=1, keep_last=2)
+    assert 'every 1 iterations, 3 of about' in check(opt).stage('plan')
+    monkeypatch.setattr('shutil.disk_usage', lambda folder: SimpleNamespace(free=1))
+    plan = check(opt).stage('plan')
+    assert '3 checkpoints need about' in plan and 'logger.keep_last' in plan
 
 
 def test_host_is_silent(own, check):
@@ -453,6 +479,16 @@ def test_fault_is_named(own, check, tmp_path, fault):
     assert '[SKIPPED] plan' in verdict.text
     assert 'Traceback' not in verdict.text + verdict.errors
     assert tree(tmp_path) == before
+
+
+def test_option_file_of_a_test_is_one_problem(check, options):
+    path = Path(__file__).parents[3] / 'options/test/NAFNet/NAFNet-w32_GoPro.yml'
+    verdict = check(load_options(path))
+    assert verdict.status == 2 and verdict.last == 'check: 1 problem'
+    assert 'it is one of `basicsr test`' in verdict.text and 'run `basicsr test -opt`' in verdict.text
+    torn = options()
+    del torn['train']
+    assert 'train: the block is missing' in check(torn).text  # a file of a training, which lacks something
 
 
 def test_faults_of_several_stages_are_named_together(own, check):

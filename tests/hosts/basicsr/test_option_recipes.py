@@ -22,7 +22,7 @@ IMAGES = {'ITS_train': 13_990, 'RESIDE-IN_train': 13_990, 'RESIDE-OUT_train': 31
           'Rain200L_train': 1_800, 'Rain200H_train': 1_800, 'DID_train': 12_000, 'DDN_train': 12_600,
           'SPA_train': 638_492, 'GoPro_train': 16_824}
 
-# by architecture: where the weights lie in their files (FFA-Net's, converted; EDSR's, one's own), and the protocol
+# by architecture: where the weights lie in their files (FFA-Net's, converted), and the protocol
 # (on RESIDE-6K, whose test part is SOTS-mix, that of DehazeFormer's table for all)
 EVALUATION = {'FFANet': ('params', 'psnr_rgb_float', 'ssim_rgb_zero_padded'),
               'DehazeFormer': ('state_dict', 'psnr_rgb_float', 'ssim_rgb_pooled'),
@@ -30,6 +30,8 @@ EVALUATION = {'FFANet': ('params', 'psnr_rgb_float', 'ssim_rgb_zero_padded'),
               'NAFNet': ('params', 'psnr_rgb_rounded', 'ssim_rgb_3d'),
               'EDSR': ('params', 'psnr', 'ssim'), 'SwinIR': ('params', 'psnr', 'ssim')}
 MIXED = {'RESIDE-6K': 'ssim_rgb_pooled', 'SOTS-mix': 'ssim_rgb_pooled'}
+OWN_WEIGHTS = [path for path in TESTS
+               if load_options(path)['path']['pretrain_network_g'].startswith('experiments/train_')]
 # by the beginning of a training's name: optimizer, its rate and betas, total batch, side of the crops, loss
 RECIPES = {
     'FFANet_ITS_MCIR': ('AdamW', 2e-4, [0.9, 0.9], 4, 128, 'L1Loss'),
@@ -119,8 +121,18 @@ def test_protocols_and_containers_are_the_published_ones(path):
     assert [block['type'] for block in blocks] == [f'calculate_{name}' for name in (psnr, ssim)]
     if path.parent.name in ('EDSR', 'SwinIR'):
         assert all(block['test_y_channel'] and block['crop_border'] == opt['scale'] for block in blocks)
-    if kind == 'test':
+    if kind == 'test' and path not in OWN_WEIGHTS:
         assert opt['path']['param_key_g'] == key and opt['path']['strict_load_g'] is True
+
+
+@pytest.mark.parametrize('path', **named(OWN_WEIGHTS))
+def test_own_weights_are_those_by_which_the_training_validates(path):
+    """BasicSR validates the average of the weights where the recipe has one, and saves both."""
+    opt = load_options(path)
+    training = re.fullmatch('experiments/train_(.+)/models/net_g_(.+).pth', opt['path']['pretrain_network_g'])
+    recipe = load_options(next(path for path in TRAINING if path.stem == f'train_{training[1]}'))['train']
+    assert opt['path']['param_key_g'] == ('params_ema' if recipe['ema_decay'] else 'params')
+    assert opt['path']['strict_load_g'] is True and int(training[2]) == recipe['total_iter']
 
 
 @pytest.mark.parametrize('path', **named([path for path in PUBLISHED if path in TRAINING]))

@@ -106,6 +106,13 @@ def test_missing_import_is_named(options, write, capsys):
     assert 'no_such_package' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('command', ['train', 'test', 'check'])
+@pytest.mark.parametrize('given', [['-opt', 'no_such.yml'], ['--opt', 'no_such.yml'], ['--opt=no_such.yml']])
+def test_all_spellings_of_opt_name_the_option_file(command, given, capsys):
+    assert main([command, *given]) == 2
+    assert 'no_such.yml' in ''.join(capsys.readouterr())
+
+
 @pytest.mark.parametrize('flag', ['--local_rank', '--local-rank'])
 def test_both_spellings_of_local_rank(flag):
     assert option_parser().parse_args(['-opt', 'x.yml', f'{flag}=3']).local_rank == 3

@@ -4,11 +4,13 @@ from __future__ import annotations
 import math
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from basicsr.utils import sizeof_fmt
 
+from mcir_plugin.config import read_retention
 from mcir_plugin.hosts.basicsr import compat
 from mcir_plugin.hosts.basicsr.check.context import Context
 from mcir_plugin.hosts.basicsr.check.files import experiment_folders
@@ -63,14 +65,24 @@ def _validation(context: Context) -> Iterator[str]:
 
 def _checkpoints(context: Context, section: Section) -> None:
     every = context.opt['logger']['save_checkpoint_freq']
-    each = (context.spn or context.plain).saved
-    count = int(context.opt['train']['total_iter'] // every) + 1
+    each, count = (context.spn or context.plain).saved, kept_checkpoints(context.opt)
     folder = next(path for path in experiment_folders(context)[0].parents if path.exists())
     free = shutil.disk_usage(folder).free
-    section.say(f'checkpoints: every {every:g} iterations, {count} of about {sizeof_fmt(each)} (estimate)')
+    section.say(f'checkpoints: every {every:g} iterations, {count} of about {sizeof_fmt(each)} (estimate) are kept')
     if each * count > free:
         section.warn(f'{count} checkpoints need about {sizeof_fmt(each * count)}, but {sizeof_fmt(free)} are free in '
-                     f'{folder}. Free space, or save less often (logger.save_checkpoint_freq)')
+                     f'{folder}. Free space, save less often (logger.save_checkpoint_freq), or keep fewer '
+                     '(logger.keep_last)')
+
+
+def kept_checkpoints(opt: Mapping[str, Any]) -> int:
+    """Return how many checkpoints lie there at the end; the final weights, ``net_g_latest``, count as one more."""
+    every, keep = int(opt['logger']['save_checkpoint_freq']), read_retention(opt)
+    written = int(opt['train']['total_iter']) // every
+    if keep.keep_last is None or written <= keep.keep_last:
+        return written + 1
+    older = written - keep.keep_last
+    return keep.keep_last + (older * every // math.lcm(every, keep.keep_every) if keep.keep_every else 0) + 1
 
 
 def _folders(context: Context, section: Section) -> None:
