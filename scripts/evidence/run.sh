@@ -20,7 +20,7 @@ run() { # experiment, recipe, flags of basicsr compare; experiments of one recip
 }
 
 many='0 1 2 3 4 5 6 7'  # seeds, where an effect is smaller than what three of them can show
-all='sr_x2 sr_x2_time derain dehaze sr_x4 weight history form convergence'
+all='sr_x2 sr_x2_time derain dehaze sr_x4 sr_x4_time weight history form convergence'
 for experiment in ${*:-$all}; do
     case "$experiment" in
         sr_x2) run "$experiment" EDSR_SRx2 --variants none $(variants spn1 spn4 spn1_lr cr pcl) ;;
@@ -29,6 +29,8 @@ for experiment in ${*:-$all}; do
         derain) run "$experiment" NAFNet_Rain100L --variants none $(variants spn1 cr ccr) ;;
         dehaze) run "$experiment" DehazeFormer_SOTS --variants none $(variants spn1 cr ccr) ;;
         sr_x4) run "$experiment" SwinIR_SRx4 --variants none $(variants spn1 spn4 cr pcl) ;;
+        # as long as spn1 takes: six times the steps without the term
+        sr_x4_time) runs=SwinIR_SRx4_time run "$experiment" SwinIR_SRx4 --variants none --set train:total_iter=4800 'train:scheduler:periods=[4800]' val:val_freq=960 ;;
         weight) run "$experiment" EDSR_SRx2 --variants none $(variants lambda3e-4 spn1 lambda3e-3 lambda1e-2 lambda1e-2_lr lambda1e-1 lambda1e-1_bounded) ;;
         history) run "$experiment" EDSR_SRx2 --variants none $(variants spn1 step10 step500 single interval10 adaptive sec random_features) ;;
         form) run "$experiment" EDSR_SRx2 --variants none $(variants lambda1e-2 ratio hinge infonce) ;;
