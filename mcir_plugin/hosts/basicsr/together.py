@@ -70,7 +70,7 @@ def _generator_steps(opt: Mapping[str, Any]) -> Iterator[str]:
     common = math.gcd(every, contrast.history.interval)
     if common > 1:
         yield (f'train.history_opt.interval: received {contrast.history.interval}, but with train.net_d_iters {every} '
-               f'the generator is trained in every {every}th iteration only, so that the weight would be {common} '
+               f'the generator is trained in one of {every} iterations only, so that the weight would be {common} '
                f'times too large. Use an interval that has no divisor in common with {every}, such as 1')
 
 

@@ -357,7 +357,7 @@ def short_periods(opt: Options) -> tuple[str, list[str]]:
 def rare_generator_steps(opt: Options) -> tuple[str, list[str]]:
     opt['train'].update(net_d_iters=6, net_d_init_iters=0)
     opt['train']['history_opt'] = {'interval': 4}
-    return 'options', ['train.history_opt.interval: received 4', 'every 6th iteration', '2 times too large']
+    return 'options', ['train.history_opt.interval: received 4', 'one of 6 iterations', '2 times too large']
 
 
 def odd_patch(opt: Options) -> tuple[str, list[str]]:

@@ -95,9 +95,9 @@ def _unusable(opt: Mapping[str, Any]) -> Iterator[str]:
     if not isinstance(name, str) or not name or os.sep in name:
         yield f'name: received {show(name)}, must be the name of the experiment'
     if isinstance(gpus, int) and gpus > 1:
-        yield (f'num_gpu: received {gpus}, but a comparison trains every run on one GPU, where a batch would be a '
-               f'{gpus}th of that of basicsr train. Give --set num_gpu=1 and, to keep the batch, '
-               f'--set datasets:train:batch_size_per_gpu={gpus} times as many; --gpus spreads runs over GPUs')
+        yield (f'num_gpu: received {gpus}, but a comparison trains every run on one GPU, where basicsr train has '
+               f'batches of {gpus} times batch_size_per_gpu. Give --set num_gpu=1 and, to keep the batch, multiply '
+               f'datasets:train:batch_size_per_gpu by {gpus}; --gpus spreads runs over GPUs')
     for key in (SPN_KEY, HISTORY_KEY):
         if not isinstance(opt['train'].get(key), Mapping | None):
             yield f'train.{key}: received {show(opt["train"][key])}, must be a mapping of options'
